@@ -1,0 +1,29 @@
+"""The vocabulary of the project as small frozen types. No I/O, no third-party import."""
+
+from pmapdiff.model.counters import COUNTER_INDEX, COUNTERS, FIGURE_INDEX, FIGURES, NO_COUNTERS, Counter, Counters, Figures
+from pmapdiff.model.layout import Layout, layout_of
+from pmapdiff.model.mapping import Mapping, MappingTable, Totals, sum_totals
+from pmapdiff.model.process import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
+
+__all__ = [
+    "COUNTERS",
+    "COUNTER_INDEX",
+    "FIGURES",
+    "FIGURE_INDEX",
+    "NO_COUNTERS",
+    "Capture",
+    "Counter",
+    "Counters",
+    "Figures",
+    "Layout",
+    "Mapping",
+    "MappingTable",
+    "ProcessIdentity",
+    "ProcessInfo",
+    "Snapshot",
+    "SnapshotRef",
+    "Status",
+    "Totals",
+    "layout_of",
+    "sum_totals",
+]

@@ -1,0 +1,127 @@
+"""A mapping (one row of /proc/PID/maps) and a mapping table (all of them at one instant)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from pmapdiff.model.counters import COUNTERS, FIGURES, NO_COUNTERS, Counters, Figures, figures_of, sum_figures
+from pmapdiff.model.layout import Layout
+
+ADDRESS_LIMIT = 1 << 64
+VSYSCALL = b"[vsyscall]"
+DELETED = b" (deleted)"
+# fs/proc/task_mmu.c, arch_vma_name and special mappings of x86, arm64, s390, arm and uml, 5.10 to 6.18.
+_KERNEL_NAMES = frozenset((b"[vdso]", b"[vvar]", b"[vvar_vclock]", b"[vsyscall]", b"[vectors]", b"[sigpage]", b"[uprobes]", b"[timens]", b"[vdso32]"))
+_SHM_PREFIXES = (b"/dev/shm/", b"/SYSV", b"/memfd:", b"[anon_shmem:", b"[shmid=")
+_SHARED_ANONYMOUS = (b"/dev/zero (deleted)", b"/dev/zero")
+
+
+class Mapping(NamedTuple):
+    """One VMA at one instant.
+
+    Addresses and offset are bytes (unsigned 64 bit, `end` exclusive); `perms` is the kernel's four
+    letters; `device` is `major:minor` in hex as the kernel prints it. What the source does not have is None: pmap
+    -x has no offset, device or inode, and without -p the name is only a basename. `name` is the kernel's bytes,
+    verbatim, empty for unnamed memory. `flags` is the text after `VmFlags:`, verbatim. `layout` and `extra` (values of counters that this
+    version does not know) and `header` (the header line, only where it is not in the kernel's usual form) are what it takes to give the text back.
+    """
+
+    start: int
+    end: int
+    perms: str
+    offset: int | None
+    device: str | None
+    inode: int | None
+    name: bytes
+    flags: bytes | None = None
+    counters: Counters = NO_COUNTERS
+    layout: Layout | None = None
+    extra: tuple[int | bytes, ...] = ()
+    header: bytes | None = None
+
+    @property
+    def size_kib(self) -> int:
+        """The length of the address range in KiB."""
+        return (self.end - self.start) >> 10
+
+    @property
+    def is_file(self) -> bool:
+        """Whether an object stands behind it (file, shared memory, device), not just memory.
+
+        Without an inode (saved pmap output) the name decides: anonymous and special names are in brackets.
+        """
+        return bool(self.inode) or (self.name != b"" and self.name[:1] != b"[") or self.name.startswith(b"[shmid=")
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether the kernel put it there: [vdso], [vvar], [vsyscall] and their like."""
+        return self.name in _KERNEL_NAMES and not self.inode
+
+    @property
+    def is_shared_memory(self) -> bool:
+        """Whether its pages belong to a shared-memory object (POSIX shm, SysV, memfd, shared anonymous)."""
+        return is_shared_memory_name(self.name, bool(self.inode))
+
+    @property
+    def path(self) -> bytes | None:
+        """The file's path without ` (deleted)`; None for memory without one. A basename if that is all there is."""
+        return self.name.removesuffix(DELETED) if self.is_file else None
+
+    @property
+    def figures(self) -> Figures:
+        """All figures that add up over mappings, in KiB, in the order of `FIGURES`."""
+        return figures_of(self.size_kib, self.counters, shared_memory=self.is_shared_memory)
+
+
+def is_shared_memory_name(name: bytes, has_inode: bool) -> bool:
+    """Whether a mapping of this name holds pages of a shared-memory object."""
+    if not name.startswith((b"/", b"[")):
+        return False
+    # /dev/zero itself is mapped privately as plain anonymous memory; the kernel's shared anonymous object has
+    # the same name but is always deleted (mm/shmem.c, shmem_zero_setup).
+    return name.startswith(_SHM_PREFIXES) or (has_inode and name in _SHARED_ANONYMOUS)
+
+
+@dataclass(frozen=True)
+class MappingTable:
+    """All mappings of one process at one instant, in the order of their addresses."""
+
+    mappings: tuple[Mapping, ...]
+
+    @cached_property
+    def totals(self) -> Totals:
+        """The table's sums."""
+        return Totals(len(self.mappings), sum_figures(mapping.figures for mapping in self.mappings))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The figures that some mapping of this table lacks."""
+        return tuple(name for name, value in zip(FIGURES, self.totals.figures, strict=True) if value is None)
+
+
+class Totals(NamedTuple):
+    """What a table adds up to: the number of mappings, and each figure in KiB."""
+
+    mappings: int
+    figures: Figures
+
+    def get(self, figure: str) -> int | None:
+        """One figure by its name in `FIGURES`."""
+        return self.figures[FIGURES.index(figure)]
+
+
+def sum_totals(totals: Iterable[Totals]) -> Totals:
+    """The totals of several tables together."""
+    rows = list(totals)
+    return Totals(sum(row.mappings for row in rows), sum_figures(row.figures for row in rows))
+
+
+def counter_value(mapping: Mapping, index: int) -> int | None:
+    """One counter of a mapping as reports show it: the stored one, or Dirty from its two parts."""
+    value = mapping.counters[index]
+    if value is None and COUNTERS[index].kernel == "Dirty":
+        return mapping.figures[FIGURES.index("dirty_kib")]
+    return value

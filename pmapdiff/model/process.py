@@ -1,0 +1,122 @@
+"""Processes, their captures, and the snapshot that holds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from pmapdiff.model.mapping import MappingTable, Totals
+from pmapdiff.text import decode
+
+
+class Status(StrEnum):
+    """How the capture of one process went."""
+
+    COMPLETE = "complete"
+    TORN = "torn"
+    """A table was read, but the address space changed under the reader each time it tried."""
+    VANISHED = "vanished"
+    """The process ended, or became another program, while it was read."""
+    DENIED = "denied"
+    """The kernel did not let us read it (needs CAP_SYS_PTRACE)."""
+    TIMEOUT = "timeout"
+    """A read took longer than the limit and was given up."""
+
+    @property
+    def has_table(self) -> bool:
+        """Whether a capture of this status comes with a mapping table."""
+        return self in (Status.COMPLETE, Status.TORN)
+
+
+class ProcessIdentity(NamedTuple):
+    """What makes a process this one: one image in one incarnation.
+
+    `boot_id` and `start_ticks` (clock ticks since boot) say which incarnation of the pid it is; `exec_key`
+    changes with every exec (start_stack, start_brk and arg_start, fields 28, 47 and 48 of /proc/PID/stat,
+    fs/proc/array.c, 5.10 to 6.18). A saved table has no boot id and no start: its `exec_key` is made of addresses that
+    stay as long as the process does.
+    """
+
+    boot_id: str
+    pid: int
+    start_ticks: int
+    exec_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """Who a process is. Byte strings are the kernel's, verbatim; `command` is the cmdline with its NULs."""
+
+    identity: ProcessIdentity
+    comm: bytes = b""
+    command: bytes = b""
+    exe: bytes | None = None
+    ppid: int | None = None
+    uid: int | None = None
+    cgroup: bytes | None = None
+    container: str | None = None
+    unit: str | None = None
+    started_at_us: int | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id, in the namespace of the recorder; 0 where a saved table does not say."""
+        return self.identity.pid
+
+    @property
+    def name(self) -> str:
+        """What people call it: the program's basename, or the kernel's comm."""
+        if self.comm:
+            return decode(self.comm)
+        words = self.command.replace(b"\0", b" ").split()
+        return decode(words[0].rsplit(b"/", 1)[-1]) if words else f"pid {self.pid}"
+
+    @property
+    def command_line(self) -> str:
+        """The command line as one text, arguments joined by spaces; `[comm]` if the process has none."""
+        joined = decode(self.command.rstrip(b"\0").replace(b"\0", b" "))
+        return joined or f"[{decode(self.comm)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One process in one snapshot.
+
+    `table` is None where the status has none, and also where the text equals the process's last recorded one:
+    then `digest` (of the text) says so and the store knows the rest. `threads` is the number of threads, `vm_hwm_kib`
+    the peak Rss, the cgroup's `memory.max` (None: no limit) and `memory.current` are bytes, `read_us` is the
+    time the kernel took to print the table.
+    """
+
+    process: ProcessInfo
+    status: Status
+    table: MappingTable | None = None
+    digest: bytes | None = None
+    totals: Totals | None = None
+    threads: int | None = None
+    vm_hwm_kib: int | None = None
+    cgroup_limit_bytes: int | None = None
+    cgroup_usage_bytes: int | None = None
+    read_us: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRef:
+    """Which snapshot: what every report says of it. `id` is None for a saved file that is in no store."""
+
+    id: int | None
+    taken_at_us: int
+    host: str
+    label: str | None = None
+    source: str = "live"
+    duration_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The captures of the chosen processes of one host at one time."""
+
+    ref: SnapshotRef
+    captures: tuple[Capture, ...]

@@ -1,0 +1,105 @@
+"""Durations, sizes and times: text to numbers and back.
+
+Sizes are KiB, durations are seconds where people type them and µs where they are stored, moments are
+µs since the epoch in UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from pmapdiff.errors import UsageError
+
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|us|µs|s|m|h|d|w)", re.ASCII)
+_SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+_KIB = {"": 1.0, "K": 1.0, "M": 1024.0, "G": 1024.0**2, "T": 1024.0**3}
+_LONGEST_SECONDS = 100 * 366 * 86400.0
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a duration such as `10s`, `5m`, `1h30m` or `1.5h`.
+
+    Raises UsageError for anything else, for zero, and for more than a century.
+    """
+    stripped = text.strip()
+    seconds, position = 0.0, 0
+    while match := _DURATION_PART.match(stripped, position):
+        seconds += float(match[1]) * _SECONDS[match[2]]
+        position = match.end()
+        while stripped[position : position + 1] == " ":
+            position += 1
+    if position == 0 or position != len(stripped):
+        raise UsageError(f"{text!r} is no duration: write 10s, 5m or 1h30m")
+    if seconds <= 0:
+        raise UsageError(f"{text!r} is no time at all: a duration must be longer than zero")
+    if seconds > _LONGEST_SECONDS:
+        raise UsageError(f"{text!r} is too long: a duration is at most 100 years")
+    return seconds
+
+
+def parse_size_kib(text: str) -> int:
+    """KiB in a size such as `64`, `64K`, `1.5M` or `2GiB`; a bare number is KiB. Raises UsageError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is no size: write 64K, 1.5M or 2G (a bare number is KiB)")
+    return round(float(match[1]) * _KIB[match[2].upper()])
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def format_kib(kib: int | None) -> str:
+    """A size for people, with three significant digits: `380 KiB`, `11.8 MiB`, `1.2 GiB`; `-` if it is missing."""
+    if kib is None:
+        return "-"
+    sign = "-" if kib < 0 else ""
+    value, unit = float(abs(kib)), "KiB"
+    for following in ("MiB", "GiB", "TiB", "PiB"):
+        if value < 1023.95:
+            break
+        value, unit = value / 1024, following
+    if unit == "KiB":
+        return f"{sign}{value:.0f} KiB"
+    return f"{sign}{_three_digits(value)} {unit}"
+
+
+def format_delta_kib(kib: int | None) -> str:
+    """A signed size: `+1.2 GiB`, `-4 KiB`; a bare `0` for no change; `-` if it is missing."""
+    if kib is None or kib < 0:
+        return format_kib(kib)
+    return f"+{format_kib(kib)}" if kib else "0"
+
+
+def format_duration(seconds: float) -> str:
+    """A length of time for people: `0.21 s`, `42 s`, `5 min`, `12 h`, `3.5 d`."""
+    for limit, unit, name in ((120, 1.0, "s"), (7200, 60.0, "min"), (172800, 3600.0, "h")):
+        if abs(seconds) < limit:
+            value = seconds / unit
+            if unit == 1.0 and abs(value) < 10:
+                return f"{value:.2f} s"
+            return f"{value:.3g} {name}" if abs(value) < 1000 else f"{value:.0f} {name}"
+    return f"{seconds / 86400:,.1f} d"
+
+
+def to_datetime(moment_us: int) -> datetime:
+    """The aware UTC datetime of a moment in µs since the epoch."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment_us)
+
+
+def to_moment_us(moment: datetime) -> int:
+    """µs since the epoch; a datetime without offset is local time."""
+    aware = moment if moment.tzinfo is not None else moment.astimezone()
+    return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def format_moment_utc(moment_us: int) -> str:
+    """A moment as scripts get it: `2026-11-22T14:00:00.000000Z`."""
+    return to_datetime(moment_us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def format_moment_local(moment_us: int) -> str:
+    """A moment as people get it, in local time with its offset: `2026-11-22 14:00:00 +0000`."""
+    return to_datetime(moment_us).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
