@@ -21,12 +21,7 @@ class Status(StrEnum):
     DENIED = "denied"
     """The kernel did not let us read it (needs CAP_SYS_PTRACE)."""
     TIMEOUT = "timeout"
-    """A read took longer than the limit and was given up."""
-
-    @property
-    def has_table(self) -> bool:
-        """Whether a capture of this status comes with a mapping table."""
-        return self in (Status.COMPLETE, Status.TORN)
+    """A read took longer than the limit and was given up; what had been read until then is kept."""
 
 
 class ProcessIdentity(NamedTuple):
@@ -46,7 +41,11 @@ class ProcessIdentity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """Who a process is. Byte strings are the kernel's, verbatim; `command` is the cmdline with its NULs."""
+    """Who a process is, as it was when it was first seen.
+
+    Byte strings are the kernel's, verbatim; `command` is the cmdline with its NULs. The soft limits are
+    bytes, None for no limit or where we could not look.
+    """
 
     identity: ProcessIdentity
     comm: bytes = b""
@@ -58,6 +57,9 @@ class ProcessInfo:
     container: str | None = None
     unit: str | None = None
     started_at_us: int | None = None
+    rlimit_as_bytes: int | None = None
+    rlimit_data_bytes: int | None = None
+    rlimit_stack_bytes: int | None = None
 
     @property
     def pid(self) -> int:
@@ -100,6 +102,11 @@ class Capture:
     cgroup_usage_bytes: int | None = None
     read_us: int | None = None
     note: str | None = None
+
+    @property
+    def has_table(self) -> bool:
+        """Whether a mapping table was read, here or (same digest) in the store."""
+        return self.table is not None or self.digest is not None or self.totals is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,19 @@
+"""Which mapping of one table is which of another, and what each is for."""
+
+from pmapdiff.align.component import Component, Relation
+from pmapdiff.align.families import FAMILIES, classify
+from pmapdiff.align.incarnation import align_incarnations
+from pmapdiff.align.pairing import Match, looks_same, pair_processes
+from pmapdiff.align.same_process import align_same_process
+
+__all__ = [
+    "FAMILIES",
+    "Component",
+    "Match",
+    "Relation",
+    "align_incarnations",
+    "align_same_process",
+    "classify",
+    "looks_same",
+    "pair_processes",
+]

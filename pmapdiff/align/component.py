@@ -1,0 +1,33 @@
+"""What an alignment is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Relation(StrEnum):
+    """Why mappings of two tables count as one region."""
+
+    SAME = "same"
+    """They overlap, or (in another incarnation) are the same part of the same object."""
+    MOVED = "moved"
+    """The same part of the same file at another address."""
+    POSSIBLY_MOVED = "possibly moved"
+    """Anonymous memory of like size and residency at another address: a guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One region in two tables, as positions in each: 1 to n, n to 1, n to m; one side is empty if it is new or gone.
+
+    `parts_before` and `parts_after` count the mappings that overlap one of the other side; the rest only adjoin.
+    `reprotected` says that some address is in mappings of different permissions.
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    relation: Relation = Relation.SAME
+    parts_before: int = 0
+    parts_after: int = 0
+    reprotected: bool = False

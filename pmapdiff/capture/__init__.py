@@ -1,0 +1,1 @@
+"""The recorder: from /proc to snapshots."""

@@ -1,0 +1,199 @@
+"""From two snapshots to what changed: components become changes, and everything adds up."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from pmapdiff.align import FAMILIES, Component, Match, Relation, align_incarnations, align_same_process, classify, looks_same, pair_processes
+from pmapdiff.align.labels import bss_owners, display_name, same_object_name
+from pmapdiff.compare.result import Change, Comparison, FamilyChange, ProcessComparison
+from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, Snapshot
+from pmapdiff.model.counters import subtract_figures, sum_figures
+from pmapdiff.text import decode
+
+_SIZE, _RSS, _SWAP, _DIRTY = (FIGURE_INDEX[name] for name in ("size_kib", "rss_kib", "swap_kib", "dirty_kib"))
+_NOTHING = MappingTable(())
+_UNKNOWN: Figures = (None,) * len(FIGURES)
+
+
+def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = None) -> Comparison:
+    """What changed between two snapshots whose captures have their tables.
+
+    `same` decides for tables that carry no identity (saved files) whether they are one process (True), two
+    incarnations (False), or that their addresses shall tell (None). Two snapshots of one process each, of which one has no identity, are
+    compared with each other whatever they are called.
+    """
+    pairs: list[tuple[Capture | None, Capture | None, Match]]
+    if len(before.captures) == len(after.captures) == 1 and not (_has_identity(before.captures[0]) and _has_identity(after.captures[0])):
+        pairs = [(before.captures[0], after.captures[0], Match.RESTARTED)]
+    else:
+        positions = pair_processes([c.process for c in before.captures], [c.process for c in after.captures])
+        pairs = [(None if i is None else before.captures[i], None if j is None else after.captures[j], match) for i, j, match in positions]
+    compared = [compare_captures(ours, theirs, _judge(ours, theirs, match, same)) for ours, theirs, match in pairs]
+    return Comparison(before.ref, after.ref, tuple(sorted(compared, key=_weight)))
+
+
+def _has_identity(capture: Capture) -> bool:
+    return bool(capture.process.identity.boot_id)
+
+
+def _judge(ours: Capture | None, theirs: Capture | None, match: Match, same: bool | None) -> Match:
+    if ours is None or theirs is None or (_has_identity(ours) and _has_identity(theirs)):
+        return match
+    if same is None:
+        same = looks_same((ours.table or _NOTHING).mappings, (theirs.table or _NOTHING).mappings)
+    return Match.SAME if same else Match.RESTARTED
+
+
+def _weight(process: ProcessComparison) -> tuple[int, int, int]:
+    return (-abs(process.get("rss_kib") or 0), -abs(process.get("size_kib") or 0), process.process.pid)
+
+
+def compare_captures(before: Capture | None, after: Capture | None, match: Match) -> ProcessComparison:
+    """What changed in one process; a capture that is None is that of a process which was not there."""
+    ours = _NOTHING if before is None else before.table
+    theirs = _NOTHING if after is None else after.table
+    if ours is None or theirs is None:
+        return ProcessComparison(
+            before, after, match, FIGURES, None if ours is None else ours.totals, None if theirs is None else theirs.totals, _UNKNOWN, (), (), 0
+        )
+    missing = tuple(name for name in FIGURES if name in ours.missing or name in theirs.missing)
+    known = [name not in missing for name in FIGURES]
+    builder = _Builder(ours.mappings, theirs.mappings, known, addresses_count=match in (Match.SAME, Match.NEW, Match.GONE))
+    changes = sorted(builder.changes(), key=_change_order)
+    changed = sum(len(change.after) for change in changes)
+    delta = builder.mask(subtract_figures(theirs.totals.figures, ours.totals.figures))
+    return ProcessComparison(
+        before, after, match, missing, ours.totals, theirs.totals, delta, builder.families(), tuple(changes), len(theirs.mappings) - changed
+    )
+
+
+def _change_order(change: Change) -> tuple[int, ...]:
+    first = (change.after or change.before)[0]
+    return (-abs(change.delta[_RSS] or 0), -abs(change.delta[_SIZE] or 0), -abs(change.delta[_DIRTY] or 0), first.start, first.end)
+
+
+class _Builder:
+    """The changes of one pair of tables."""
+
+    def __init__(self, before: Sequence[Mapping], after: Sequence[Mapping], known: list[bool], *, addresses_count: bool) -> None:
+        self._before, self._after, self._known = before, after, known
+        self._addresses_count = addresses_count
+        self._families_before, self._families_after = classify(before), classify(after)
+
+    def mask(self, figures: Figures) -> Figures:
+        """Figures without those that one of the tables lacks: half a difference is none."""
+        return tuple([value if known else None for value, known in zip(figures, self._known, strict=True)])
+
+    def changes(self) -> Iterable[Change]:
+        """Every component that is not what it was."""
+        align = align_same_process if self._addresses_count else align_incarnations
+        owners_before, owners_after = bss_owners(self._before), bss_owners(self._after)
+        for component in align(self._before, self._after):
+            before = tuple([self._before[i] for i in component.before])
+            after = tuple([self._after[j] for j in component.after])
+            if component.relation is Relation.SAME and len(before) == len(after) and all(map(self._is_unchanged, before, after)):
+                continue
+            delta = self._delta(before, after)
+            if after:
+                side, families, owners, positions = self._after, self._families_after, owners_after, component.after
+            else:
+                side, families, owners, positions = self._before, self._families_before, owners_before, component.before
+            # The largest mapping speaks for the region: a stack, not its guard.
+            speaker = max(positions, key=lambda p: (side[p].perms[1] == "w", side[p].end - side[p].start))
+            mapping, owner = side[speaker], owners.get(speaker)
+            yield Change(
+                kinds=self._kinds(component, delta),
+                possibly=component.relation is Relation.POSSIBLY_MOVED,
+                family=families[speaker],
+                name=display_name(mapping, None if owner is None else side[owner]),
+                path=None if mapping.path is None else decode(mapping.path),
+                offset=mapping.offset,
+                perms=mapping.perms,
+                before=before,
+                after=after,
+                delta=delta,
+            )
+
+    def _delta(self, before: Sequence[Mapping], after: Sequence[Mapping]) -> Figures:
+        return self.mask(subtract_figures(sum_figures(m.figures for m in after), sum_figures(m.figures for m in before)))
+
+    def _is_unchanged(self, before: Mapping, after: Mapping) -> bool:
+        if before == after:
+            return True
+        if self._addresses_count:
+            if (before.start, before.end) != (after.start, after.end) or not same_object_name(before.name, after.name):
+                # pmap has no name for [heap] or [vdso], which is no change.
+                nameless = before.inode is None or after.inode is None
+                if (before.start, before.end) != (after.start, after.end) or before.is_file or after.is_file or not nameless:
+                    return False
+            if before.name.endswith(b" (deleted)") != after.name.endswith(b" (deleted)"):
+                return False
+        both_flags = before.flags is not None and after.flags is not None
+        both_offsets = before.offset is not None and after.offset is not None
+        return (
+            before.perms == after.perms
+            and (not both_flags or before.flags == after.flags)
+            and (not both_offsets or before.offset == after.offset)
+            and (before.layout != after.layout or before.extra == after.extra)
+            and self.mask(before.figures) == self.mask(after.figures)
+        )
+
+    def _kinds(self, component: Component, delta: Figures) -> tuple[str, ...]:
+        if not component.before:
+            return ("new",)
+        if not component.after:
+            return ("gone",)
+        size, rss, swap, dirty = delta[_SIZE] or 0, delta[_RSS] or 0, delta[_SWAP] or 0, delta[_DIRTY] or 0
+        # With the address range unchanged, what is resident or paged out decides: paging alone is neither.
+        grown = size or rss + swap
+        same_place = component.relation is Relation.SAME and self._addresses_count
+        holds = {
+            "grew": grown > 0,
+            "shrank": grown < 0,
+            "moved": component.relation is not Relation.SAME,
+            "split": same_place and component.parts_after > component.parts_before,
+            "merged": same_place and component.parts_after < component.parts_before,
+            "reprotected": component.reprotected,
+            "dirtied": dirty > 0,
+            "cleaned": dirty < 0,
+        }
+        return tuple(kind for kind, held in holds.items() if held) or ("changed",)
+
+    def families(self) -> tuple[FamilyChange, ...]:
+        """The families that either table has, in the order of `FAMILIES`."""
+        sides: list[dict[str, list[Figures]]] = []
+        for mappings, families in ((self._before, self._families_before), (self._after, self._families_after)):
+            rows: dict[str, list[Figures]] = defaultdict(list)
+            for mapping, family in zip(mappings, families, strict=True):
+                rows[family].append(mapping.figures)
+            sides.append(rows)
+        ours, theirs = sides
+        result = []
+        for family in FAMILIES:
+            if family in ours or family in theirs:
+                before, after = sum_figures(ours[family]), sum_figures(theirs[family])
+                delta = self.mask(subtract_figures(after, before))
+                result.append(FamilyChange(family, len(ours[family]), len(theirs[family]), before, after, delta))
+        return tuple(result)
+
+
+def family_changes(processes: Iterable[ProcessComparison]) -> list[FamilyChange]:
+    """The families of several processes together, in the order of `FAMILIES`."""
+    grouped: dict[str, list[FamilyChange]] = defaultdict(list)
+    for process in processes:
+        for row in process.families:
+            grouped[row.family].append(row)
+    return [
+        FamilyChange(
+            family,
+            sum(row.mappings_before for row in rows),
+            sum(row.mappings_after for row in rows),
+            sum_figures(row.before for row in rows),
+            sum_figures(row.after for row in rows),
+            sum_figures(row.delta for row in rows),
+        )
+        for family in FAMILIES
+        if (rows := grouped.get(family))
+    ]

@@ -1,0 +1,103 @@
+"""What a comparison found: all that any report knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pmapdiff.align import Match
+from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Mapping, ProcessInfo, SnapshotRef, Totals
+
+# In the order of importance: the first that holds is a change's headline.
+KINDS = ("new", "gone", "grew", "shrank", "moved", "split", "merged", "reprotected", "replaced", "dirtied", "cleaned", "changed")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One region that is not what it was.
+
+    `kinds` are of `KINDS`, in their order. `possibly` marks an alignment that is a guess (anonymous memory moved). `name` is for
+    people and not yet printable; `path` is None for memory without a file. `delta` is after - before in KiB, in the order of
+    `FIGURES`, None where either table lacks the figure.
+    """
+
+    kinds: tuple[str, ...]
+    possibly: bool
+    family: str
+    name: str
+    path: str | None
+    offset: int | None
+    perms: str
+    before: tuple[Mapping, ...]
+    after: tuple[Mapping, ...]
+    delta: Figures
+
+    def get(self, figure: str) -> int | None:
+        """One figure of the delta in KiB."""
+        return self.delta[FIGURE_INDEX[figure]]
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyChange:
+    """All mappings of one family together: how many, their figures, and the difference, in KiB."""
+
+    family: str
+    mappings_before: int
+    mappings_after: int
+    before: Figures
+    after: Figures
+    delta: Figures
+
+    def get(self, figure: str) -> int | None:
+        """One figure of the delta in KiB."""
+        return self.delta[FIGURE_INDEX[figure]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessComparison:
+    """One process then and now.
+
+    `before` or `after` is None for a process that is new or gone. `totals_before` or `totals_after` is None if that
+    capture has no table (denied, vanished, timed out): then there is nothing to compare, and `changes` is empty.
+    `missing` names the figures that one of the tables lacks. `unchanged` counts mappings (of the later table) that no change holds.
+    """
+
+    before: Capture | None
+    after: Capture | None
+    match: Match
+    missing: tuple[str, ...]
+    totals_before: Totals | None
+    totals_after: Totals | None
+    delta: Figures
+    families: tuple[FamilyChange, ...]
+    changes: tuple[Change, ...]
+    unchanged: int
+
+    @property
+    def process(self) -> ProcessInfo:
+        """Who it is, as of the later snapshot that has it."""
+        capture = self.after or self.before
+        assert capture is not None
+        return capture.process
+
+    @property
+    def complete(self) -> bool:
+        """Whether both tables are whole: not torn, and nothing given up."""
+        return all(capture is None or capture.status == "complete" for capture in (self.before, self.after))
+
+    def get(self, figure: str) -> int | None:
+        """One figure of the delta of the totals in KiB."""
+        return self.delta[FIGURE_INDEX[figure]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two snapshots, process by process: the largest change first."""
+
+    before: SnapshotRef
+    after: SnapshotRef
+    processes: tuple[ProcessComparison, ...]
+
+    @property
+    def found_changes(self) -> bool:
+        """Whether anything at all is different."""
+        return any(process.changes or process.match in (Match.NEW, Match.GONE) for process in self.processes)

@@ -1,0 +1,31 @@
+"""What the text forms share: a saved file's lines, and how a line looks in an error message."""
+
+from __future__ import annotations
+
+from pmapdiff.text import decode, printable
+
+_QUOTED_BYTES = 60
+
+
+def split_lines(data: bytes) -> list[bytes]:
+    r"""The lines of a saved file without their ends.
+
+    Only `\n` ends a line: names of mappings hold every other byte. A file whose every line ends with `\r\n` went
+    through a system that writes them so; where only some do, the `\r` belongs to a name. The last line may lack its end.
+    """
+    *lines, rest = data.split(b"\n")
+    if lines and all(line.endswith(b"\r") for line in lines):
+        lines = [line[:-1] for line in lines]
+        rest = rest.removesuffix(b"\r")
+    return [*lines, rest] if rest else lines
+
+
+def quote(line: bytes) -> str:
+    """The beginning of a line for an error message, harmless on a terminal."""
+    more = "…" if len(line) > _QUOTED_BYTES else ""
+    return f"'{printable(decode(line[:_QUOTED_BYTES]))}{more}'"
+
+
+def overlap_warning(rows: int) -> str:
+    """The warning about `rows` that begin before the one before them ends: mappings of one instant never do."""
+    return f"{rows} of the rows overlap the one before: the process changed while its table was read"

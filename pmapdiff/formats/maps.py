@@ -1,0 +1,41 @@
+"""/proc/PID/maps: the rows without counters."""
+
+from __future__ import annotations
+
+from pmapdiff.errors import FormatError
+from pmapdiff.formats.base import Form, Parse, SavedTable, register
+from pmapdiff.formats.lines import overlap_warning, quote, split_lines
+from pmapdiff.formats.smaps import parse_header
+from pmapdiff.model import Mapping, MappingTable
+
+
+def _detect(head: bytes) -> bool:
+    first, second = [*split_lines(head)[:2], b"", b""][:2]
+    # In smaps and smaps_rollup the second line is a counter: its first word holds a colon, a row's first word is its addresses.
+    return parse_header(first) is not None and b":" not in second.partition(b" ")[0]
+
+
+def _parse(parse: Parse) -> list[SavedTable]:
+    mappings: list[Mapping] = []
+    overlaps = 0
+    for number, line in enumerate(split_lines(parse.data), start=1):
+        if not line.strip():
+            continue
+        fields = parse_header(line)
+        if fields is None:
+            raise FormatError(f"not a row of /proc/PID/maps: {quote(line)}", source=parse.source, line=number)
+        start, end, perms, offset, device, inode, name, header = fields
+        if mappings and start <= mappings[-1].start:
+            raise FormatError(f"address goes backwards: more than one table in this file? {quote(line)}", source=parse.source, line=number)
+        overlaps += bool(mappings) and start < mappings[-1].end
+        mappings.append(Mapping(start, end, perms, offset, device, inode, name, header=header))
+    if not mappings:
+        raise FormatError("there is no row of /proc/PID/maps in this file", source=parse.source)
+    warnings = [overlap_warning(overlaps)] if overlaps else []
+    if not parse.data.endswith(b"\n"):
+        # Nothing else in this form would show it.
+        warnings.append("the last line does not end: the end may be missing")
+    return [SavedTable(MappingTable(tuple(mappings)), "maps", parse.source, warnings=tuple(warnings))]
+
+
+register(Form("maps", "/proc/PID/maps", _detect, _parse))

@@ -1,0 +1,331 @@
+"""/proc/PID/smaps: the form that the recorder reads and that can be given back byte for byte.
+
+A mapping is a header line (as in /proc/PID/maps) and counter lines. Which counters there are, and in
+which order, differs with the kernel, so nothing here knows a fixed list: the lines become a `Layout` with holes. Layouts
+are few, and one kernel prints each value in a fixed column, so after the first mapping the rest is cut by position.
+Kernel facts: fs/proc/task_mmu.c `show_vma_header_prefix`, `show_smap`; fs/seq_file.c `seq_put_decimal_ull_width`.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import NamedTuple
+
+from pmapdiff.errors import FormatError
+from pmapdiff.formats.base import Form, Parse, SavedTable, register
+from pmapdiff.model import COUNTER_INDEX, COUNTERS, Counters, Layout, Mapping, MappingTable, layout_of
+from pmapdiff.text import decode, printable
+
+_HEADER = re.compile(
+    rb"([0-9a-f]{8,16})-([0-9a-f]{8,16}) ([r-][w-][x-][sp]) ([0-9a-f]{8,16}) ([0-9a-f]{2,4}:[0-9a-f]{2,8}) ([0-9]{1,20})(?: ( *)([^ \n][^\n]*)?)?"
+)
+_NEXT_HEADER = re.compile(rb"\n(?=[0-9a-f]{8,16}-[0-9a-f]{8,16} [r-])")
+_NUMBER_LINE = re.compile(rb"([A-Za-z][\w.()/-]*):( *)(0|[1-9][0-9]{0,17})( kB)?")
+_TEXT_LINE = re.compile(rb"([A-Za-z][\w.()/-]*):([^\n]*)")
+_FLAGS = b"VmFlags:"
+_FLAGS_HOLE = b"VmFlags:%b\n"
+_NOT_ADDRESS = b"0123456789abcdef-"
+_BLANKED_DIGITS = bytes.maketrans(b"0123456789", b" " * 10)
+# The memos below make a host's repetitions cheap; a stranger's file must not make them grow without end.
+_MEMO_LIMIT = 200_000
+
+_HeaderFields = tuple[int, int, str, int, str, int, bytes, bytes | None]
+
+
+def parse_header(line: bytes) -> _HeaderFields | None:
+    """The fields of a header line (without newline): start, end, perms, offset, device, inode, name, verbatim.
+
+    Addresses and offset are bytes. `verbatim` is None for a line in the kernel's own form and else the line itself, so
+    that it can be given back. None if it is no header line.
+    """
+    match = _HEADER.fullmatch(line)
+    if match is None:
+        return None
+    start, end, offset, inode = int(match[1], 16), int(match[2], 16), int(match[4], 16), int(match[6])
+    if end <= start or inode >= 1 << 64:
+        return None
+    fields = (start, end, match[3].decode(), offset, match[5].decode(), inode, match[8] or b"")
+    return (*fields, None if _header_line(*fields) == line else line)
+
+
+def _header_line(start: int, end: int, perms: str, offset: int, device: str, inode: int, name: bytes) -> bytes:
+    prefix = f"{start:08x}-{end:08x} {perms} {offset:08x} {device} {inode} ".encode()
+    return prefix.ljust(72) + b" " + name if name else prefix
+
+
+def render_header(mapping: Mapping) -> bytes:
+    """A mapping's header line as /proc/PID/maps has it, without the newline.
+
+    What the source did not have (offset, device, inode) is printed as zero, the form has no other way.
+    """
+    if mapping.header is not None:
+        return mapping.header
+    return _header_line(mapping.start, mapping.end, mapping.perms, mapping.offset or 0, mapping.device or "00:00", mapping.inode or 0, mapping.name)
+
+
+def render_smaps(mappings: Iterable[Mapping]) -> bytes:
+    """The smaps text of mappings that were read from smaps, byte for byte as it was."""
+    parts: list[bytes] = []
+    for mapping in mappings:
+        if mapping.layout is None:
+            raise ValueError("a mapping that was not read from smaps has no smaps text")
+        parts.append(render_header(mapping))
+        parts.append(b"\n")
+        parts.append(mapping.layout.render(mapping.size_kib, mapping.counters, mapping.flags, mapping.extra))
+    return b"".join(parts)
+
+
+class _Lines(NamedTuple):
+    """What the counter lines of a mapping say. `size_kib` is the Size line's, None without one."""
+
+    counters: Counters
+    layout: Layout
+    extra: tuple[int | bytes, ...]
+    size_kib: int | None
+    flags: bytes | None
+
+
+class _LineError(ValueError):
+    """Counter lines that cannot be read: the number of the line within the body, from 0, and why."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def _parse_lines(body: bytes) -> _Lines:
+    """Counter lines in any form: the reference that `_FixedForm` is derived from and falls back to."""
+    counters: list[int | None] = [None] * len(COUNTERS)
+    template: list[bytes] = []
+    extra: list[int | bytes] = []
+    size_kib: int | None = None
+    flags: bytes | None = None
+    seen: set[bytes] = set()
+    for number, line in enumerate(body[:-1].split(b"\n")):
+        match = _NUMBER_LINE.fullmatch(line)
+        text = _TEXT_LINE.fullmatch(line) if match is None else match
+        if text is None:
+            raise _LineError(number, f"neither a mapping nor a counter: {printable(decode(line[:60]))!r}")
+        label = text[1]
+        if label in seen:
+            raise _LineError(number, f"{decode(label)} stands twice in one mapping")
+        seen.add(label)
+        name = label.decode("latin-1")
+        index = COUNTER_INDEX.get(name)
+        known = index is not None or name == "Size"
+        unit = b" kB" if known and (index is None or COUNTERS[index].attribute.endswith("_kib")) else None
+        if known and (match is None or match[4] != unit):
+            raise _LineError(number, f"{name} has no value{' in kB' if unit else ''}: {printable(decode(line[:60]))!r}")
+        if match is None:
+            template.append(label + b":%b\n")
+            if label == b"VmFlags":
+                flags = text[2]
+            else:
+                extra.append(text[2])
+            continue
+        digits = match[3]
+        # The label is padded to 16 columns, the value right-aligned in 8 (SEQ_PUT_DEC); older lines have other forms.
+        column = max(16, len(label) + 1)
+        if match.end(3) == column + max(8, len(digits)) and len(match[2]) == match.start(3) - len(label) - 1:
+            template.append((label + b":").ljust(column) + b"%8d" + (match[4] or b"") + b"\n")
+        else:
+            template.append(label + b":" + match[2] + b"%d" + (match[4] or b"") + b"\n")
+        value = int(digits)
+        if index is not None:
+            counters[index] = value
+        elif name == "Size":
+            size_kib = value
+        else:
+            extra.append(value)
+    return _Lines(tuple(counters), layout_of(b"".join(template)), tuple(extra), size_kib, flags)
+
+
+class _Numbers(dict[bytes, int]):
+    """Right-aligned numbers by their text: a look-up is cheaper than int() and checks the form once."""
+
+    def __missing__(self, raw: bytes) -> int:
+        value = int(raw)
+        if raw != b"%8d" % value and raw != b"%d" % value:
+            raise ValueError(raw)
+        if len(self) >= _MEMO_LIMIT:
+            self.clear()
+        self[raw] = value
+        return value
+
+
+class _FixedForm:
+    """A layout whose values all stand in fixed columns: cut by position, labels checked by one comparison.
+
+    `length` is that of the body up to the VmFlags line. A value of more than 8 digits does not fit; such a
+    mapping is read line by line.
+    """
+
+    def __init__(self, layout: Layout, body: bytes) -> None:
+        self.layout = layout
+        self.length = len(body)
+        self.blank = body.translate(_BLANKED_DIGITS)
+        fields: list[str] = []
+        columns = [-1] * len(COUNTERS)
+        self._size: int | None = None
+        extra: list[int] = []
+        for position, (label, line) in enumerate(zip(layout.labels[:-1], layout.template.split(b"\n"), strict=False)):
+            before, _, after = line.partition(b"%")
+            width, rest = (8, after[2:]) if after.startswith(b"8d") else (1, after[1:])
+            fields.append(f"{len(before)}x{width}s{len(rest) + 1}x")
+            index = COUNTER_INDEX.get(label)
+            if index is not None:
+                columns[index] = position
+            elif label == "Size":
+                self._size = position
+            else:
+                extra.append(position)
+        self._unpack = struct.Struct("".join(fields)).unpack
+        # Missing counters pick the None that stands behind the values.
+        self._arrange = itemgetter(*columns)
+        self._extra = extra
+
+    @classmethod
+    def of(cls, layout: Layout, body: bytes) -> _FixedForm | None:
+        """The fixed form of a layout, given one body in it; None if its values have no fixed columns."""
+        template = layout.template
+        if not template.endswith(_FLAGS_HOLE) or template.count(b"%b") != 1 or any(c in b"0123456789" for c in template.replace(b"%8d", b"")):
+            return None
+        width = len(template) - len(_FLAGS_HOLE) + 5 * template.count(b"%8d") - template.count(b"%d")
+        return cls(layout, body) if len(body) == width else None
+
+    def parse(self, body: bytes, numbers: _Numbers) -> _Lines | None:
+        """The lines of a body of this form; None if it is of another."""
+        if body.translate(_BLANKED_DIGITS) != self.blank:
+            return None
+        try:
+            values = [numbers[raw] for raw in self._unpack(body)]
+        except ValueError:
+            return None
+        extra = tuple([values[i] for i in self._extra]) if self._extra else ()
+        return _Lines(self._arrange((*values, None)), self.layout, extra, None if self._size is None else values[self._size], None)
+
+
+@dataclass(slots=True)
+class SmapsParser:
+    """Parses smaps texts; keeps what repeats from one to the next (same libraries, same counters)."""
+
+    _numbers: _Numbers = field(default_factory=_Numbers)
+    _bodies: dict[bytes, _Lines] = field(default_factory=dict)
+    _tails: dict[bytes, tuple[str, int, str, int, bytes]] = field(default_factory=dict)
+    _flags: dict[bytes, bytes] = field(default_factory=dict)
+    _fixed: _FixedForm | None = None
+
+    def parse(self, text: bytes, source: str = "smaps") -> tuple[Mapping, ...]:
+        """The mappings of a whole smaps text, in its order. Raises FormatError with the line."""
+        mappings: list[Mapping] = []
+        position, length, previous = 0, len(text), -1
+        bodies, flag_texts = self._bodies, self._flags
+        while position < length:
+            newline = text.find(b"\n", position)
+            if newline < 0:
+                raise _error(text, position, source, "the file ends in the middle of a line")
+            head = self._header(text[position:newline])
+            if head is None:
+                shown = printable(decode(text[position : min(newline, position + 60)]))
+                raise _error(text, position, source, f"not the first line of a mapping: {shown!r}")
+            if head[0] <= previous:
+                raise _error(text, position, source, "the address goes backwards: more than one table in this file?")
+            lines: _Lines | None = None
+            fixed = self._fixed
+            if fixed is not None:
+                body_end = newline + 1 + fixed.length
+                if text.startswith(_FLAGS, body_end):
+                    body = text[newline + 1 : body_end]
+                    lines = bodies.get(body)
+                    if lines is None:
+                        lines = fixed.parse(body, self._numbers)
+                        if lines is not None:
+                            self._remember(body, lines)
+                    if lines is not None:
+                        end = text.find(b"\n", body_end)
+                        if end < 0:
+                            raise _error(text, body_end, source, "the file ends in the middle of a line")
+                        raw_flags = text[body_end + len(_FLAGS) : end]
+                        flags: bytes | None = flag_texts.setdefault(raw_flags, raw_flags)
+                        following = end + 1
+            if lines is None:
+                lines, following = self._parse_block(text, newline, source)
+                flags = lines.flags
+            start, end_address, perms, offset, device, inode, name, verbatim = head
+            if lines.size_kib is not None and lines.size_kib != (end_address - start) >> 10:
+                raise _error(text, newline + 1, source, f"Size is {lines.size_kib} kB, but the addresses span {(end_address - start) >> 10} KiB")
+            previous = start
+            mappings.append(
+                Mapping(start, end_address, perms, offset, device, inode, name, flags, lines.counters, lines.layout, lines.extra, verbatim)
+            )
+            position = following
+        return tuple(mappings)
+
+    def _remember(self, body: bytes, lines: _Lines) -> None:
+        if len(self._bodies) >= _MEMO_LIMIT:
+            self._bodies.clear()
+        self._bodies[body] = lines
+
+    def _parse_block(self, text: bytes, newline: int, source: str) -> tuple[_Lines, int]:
+        """The counter lines after the header that ends at `newline`, read line by line, and where they end."""
+        match = _NEXT_HEADER.search(text, newline)
+        end = len(text) if match is None else match.start() + 1
+        body = text[newline + 1 : end]
+        if not body:
+            raise _error(text, newline, source, "a mapping without counters: is this /proc/PID/maps, not smaps?")
+        if not body.endswith(b"\n"):
+            raise _error(text, end - 1, source, "the file ends in the middle of a line")
+        try:
+            lines = _parse_lines(body)
+        except _LineError as error:
+            raise FormatError(str(error), source=source, line=text.count(b"\n", 0, newline) + 2 + error.line) from None
+        if self._fixed is None or self._fixed.layout != lines.layout:
+            start_of_flags = body.rfind(b"\n", 0, len(body) - 1) + 1
+            self._fixed = _FixedForm.of(lines.layout, body[:start_of_flags])
+            self._bodies.clear()
+        return lines, end
+
+    def _header(self, line: bytes) -> _HeaderFields | None:
+        address, _, tail = line.partition(b" ")
+        # 25 columns of address, as every 64-bit user address has: then the rest alone tells the form.
+        usual = len(address) == 25 and address[12] == 45 and address[0] != 48 and address[13] != 48 and not address.translate(None, _NOT_ADDRESS)
+        if usual and (known := self._tails.get(tail)) is not None:
+            start, end = int(address[:12], 16), int(address[13:], 16)
+            return (start, end, *known, None) if end > start else None
+        fields = parse_header(line)
+        if usual and fields is not None and fields[7] is None:
+            if len(self._tails) >= _MEMO_LIMIT:
+                self._tails.clear()
+            self._tails[tail] = fields[2:7]
+        return fields
+
+
+def _error(text: bytes, position: int, source: str, message: str) -> FormatError:
+    return FormatError(message, source=source, line=text.count(b"\n", 0, position) + 1)
+
+
+def _detect(head: bytes) -> bool:
+    first, _, rest = head.partition(b"\n")
+    fields = parse_header(first)
+    return fields is not None and fields[6] != b"[rollup]" and _TEXT_LINE.match(rest) is not None
+
+
+def _parse(given: Parse) -> list[SavedTable]:
+    mappings = SmapsParser().parse(given.data, given.source)
+    if len(mappings) > 1:
+        # One kernel gives every mapping the same lines, so fewer at the end are a copy that was cut off.
+        labels, last = _labels(mappings[-2]), _labels(mappings[-1])
+        if len(last) < len(labels) and labels[: len(last)] == last:
+            raise FormatError("the file ends in the middle of a mapping", source=given.source, line=given.data.count(b"\n"))
+    return [SavedTable(MappingTable(mappings), "smaps", given.source)]
+
+
+def _labels(mapping: Mapping) -> tuple[str, ...]:
+    return mapping.layout.labels if mapping.layout is not None else ()
+
+
+register(Form("smaps", "/proc/PID/smaps", _detect, _parse))

@@ -1,0 +1,1 @@
+"""The database: schema, engine, append, load. The only place that knows SQL."""

@@ -1,0 +1,261 @@
+"""Writing a snapshot: one transaction, and only what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Engine, bindparam, func, insert, select, update
+from sqlalchemy.engine import Connection
+
+from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef
+from pmapdiff.model.counters import VOLATILE
+from pmapdiff.store.bulk import Interner, chunks, insert_rows, next_id
+from pmapdiff.store.load import load_table
+from pmapdiff.store.schema import OPEN_SEQ, STATUS_CODES, VOLATILE_COLUMNS, capture, host, mapping, process, snapshot, to_signed, totals, usage
+
+# What makes a stored mapping the same mapping: addresses, offset, protection, backing, header.
+_Geometry = tuple[int, int, int | None, int, int, bytes | None]
+_UsageRow = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownProcess:
+    """What the store already has of a process: the digest of its last text, and the number of its mappings."""
+
+    digest: bytes | None
+    mappings: int
+
+
+def known_processes(engine: Engine, host_name: str, identities: Iterable[ProcessIdentity]) -> dict[ProcessIdentity, KnownProcess]:
+    """Which of these processes the store knows, and the digest of the last text of each."""
+    wanted = set(identities)
+    known: dict[ProcessIdentity, KnownProcess] = {}
+    query = (
+        select(process.c.boot_id, process.c.pid, process.c.start_ticks, process.c.exec_key, totals.c.digest, totals.c.mappings)
+        .join_from(process, host, host.c.id == process.c.host_id)
+        .join(totals, (totals.c.process_id == process.c.id) & (totals.c.last_seq == OPEN_SEQ), isouter=True)
+        .where(host.c.name == host_name)
+    )
+    with engine.connect() as connection:
+        for part in chunks({identity.pid for identity in wanted}):
+            for boot_id, pid, start_ticks, exec_key, digest, mappings in connection.execute(query.where(process.c.pid.in_(part))):
+                identity = ProcessIdentity(boot_id, pid, start_ticks, exec_key)
+                if identity in wanted:
+                    known[identity] = KnownProcess(None if digest is None else bytes(digest), mappings or 0)
+    return known
+
+
+def append_snapshot(engine: Engine, taken: Snapshot) -> SnapshotRef:
+    """Store a snapshot, whole or not at all, and return which one it became.
+
+    A capture whose text equals the process's last one (`table` None, `digest` set) costs one row.
+    """
+    interner = Interner()
+    with engine.begin() as connection:
+        snapshot_id = next_id(connection, snapshot)
+        host_id = _host_id(connection, taken.ref.host)
+        ref = taken.ref
+        insert_rows(connection, snapshot, [(snapshot_id, host_id, ref.taken_at_us, ref.duration_us, ref.label, ref.source)])
+        process_ids = _process_ids(connection, interner, host_id, [item.process for item in taken.captures])
+        last_seqs = _last_seqs(connection, process_ids.values())
+        rows: list[tuple[Any, ...]] = []
+        writer = _Writer(connection, interner)
+        for item in taken.captures:
+            process_id = process_ids[item.process.identity]
+            seq = last_seqs.get(process_id, 0) + 1
+            last_seqs[process_id] = seq
+            rows.append(
+                (
+                    process_id,
+                    seq,
+                    snapshot_id,
+                    STATUS_CODES[item.status, item.has_table],
+                    item.threads,
+                    item.vm_hwm_kib,
+                    item.cgroup_limit_bytes,
+                    item.cgroup_usage_bytes,
+                    item.read_us,
+                    item.note,
+                )
+            )
+            if item.has_table:
+                writer.add(process_id, seq, item)
+        insert_rows(connection, capture, rows)
+        writer.flush()
+    return replace(ref, id=snapshot_id)
+
+
+def _host_id(connection: Connection, name: str) -> int:
+    found = connection.execute(select(host.c.id).where(host.c.name == name)).scalar()
+    if found is None:
+        found = next_id(connection, host)
+        connection.execute(insert(host).values(id=found, name=name))
+    return int(found)
+
+
+def _process_ids(connection: Connection, interner: Interner, host_id: int, infos: Sequence[ProcessInfo]) -> dict[ProcessIdentity, int]:
+    wanted = {info.identity: info for info in infos}
+    ids: dict[ProcessIdentity, int] = {}
+    query = select(process.c.boot_id, process.c.pid, process.c.start_ticks, process.c.exec_key, process.c.id).where(process.c.host_id == host_id)
+    for part in chunks({identity.pid for identity in wanted}):
+        for *key, number in connection.execute(query.where(process.c.pid.in_(part))):
+            ids[ProcessIdentity(*key)] = number
+    new = [info for identity, info in wanted.items() if identity not in ids]
+    if not new:
+        return ids
+    texts = {text for info in new for text in (info.comm, info.command, info.exe, info.cgroup) if text is not None}
+    interner.add_strings(connection, texts)
+    first = next_id(connection, process)
+    strings = interner.strings
+    rows = []
+    for number, info in enumerate(new, first):
+        boot_id, pid, start_ticks, exec_key = ids_key = info.identity
+        ids[ids_key] = number
+        rows.append(
+            (
+                number,
+                host_id,
+                boot_id,
+                pid,
+                start_ticks,
+                exec_key,
+                info.ppid,
+                info.uid,
+                info.started_at_us,
+                strings[info.comm],
+                strings[info.command],
+                None if info.exe is None else strings[info.exe],
+                None if info.cgroup is None else strings[info.cgroup],
+                info.container,
+                info.unit,
+                info.rlimit_as_bytes,
+                info.rlimit_data_bytes,
+                info.rlimit_stack_bytes,
+            )
+        )
+    insert_rows(connection, process, rows)
+    return ids
+
+
+def _last_seqs(connection: Connection, process_ids: Iterable[int]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for part in chunks(process_ids):
+        query = select(capture.c.process_id, func.max(capture.c.seq)).where(capture.c.process_id.in_(part)).group_by(capture.c.process_id)
+        found.update((process_id, seq) for process_id, seq in connection.execute(query))
+    return found
+
+
+class _Writer:
+    """Turns tables into the rows that differ from what the store has, and writes them together."""
+
+    def __init__(self, connection: Connection, interner: Interner) -> None:
+        self._connection = connection
+        self._interner = interner
+        self._new_mappings: list[tuple[Any, ...]] = []
+        self._new_usages: list[tuple[Any, ...]] = []
+        self._closed_usages: list[dict[str, int]] = []
+
+    def add(self, process_id: int, seq: int, item: Capture) -> None:
+        """Take the capture `seq` of a process, which has a table."""
+        connection = self._connection
+        last = connection.execute(
+            select(totals.c.first_seq, totals.c.digest).where(totals.c.process_id == process_id, totals.c.last_seq == OPEN_SEQ)
+        ).first()
+        if last is not None and item.digest is not None and last.digest is not None and bytes(last.digest) == item.digest:
+            return
+        table = item.table if item.table is not None else self._table_of_digest(process_id, item.digest)
+        if last is not None:
+            connection.execute(update(totals).where(totals.c.process_id == process_id, totals.c.first_seq == last.first_seq).values(last_seq=seq - 1))
+        sums = table.totals
+        insert_rows(connection, totals, [(process_id, seq, OPEN_SEQ, item.digest, sums.mappings, *sums.figures)])
+        self._add_table(process_id, seq, table)
+
+    def _table_of_digest(self, process_id: int, digest: bytes | None) -> MappingTable:
+        """The table that had this digest: somebody else wrote a newer one since the recorder asked."""
+        query = select(totals.c.first_seq).where(totals.c.process_id == process_id, totals.c.digest == digest).order_by(totals.c.first_seq.desc())
+        seq = self._connection.execute(query.limit(1)).scalar()
+        if seq is None:
+            raise ValueError("a capture without a table whose digest the store does not have")
+        return load_table(self._connection, process_id, int(seq))
+
+    def _add_table(self, process_id: int, seq: int, table: MappingTable) -> None:
+        geometries, values = self._rows(table.mappings)
+        stored = self._open_rows(process_id)
+        next_no = self._next_no(process_id)
+        closing: list[tuple[int, int]] = []
+        for geometry, value in zip(geometries, values, strict=True):
+            known = stored.pop(geometry, None)
+            if known is None:
+                no = next_no
+                next_no += 1
+                self._new_mappings.append((process_id, no, *geometry))
+            elif known[2] == value:
+                continue
+            else:
+                no = known[0]
+                closing.append(known[:2])
+            self._new_usages.append((process_id, no, seq, OPEN_SEQ, *value))
+        closing.extend(known[:2] for known in stored.values())
+        self._closed_usages.extend({"p": process_id, "n": no, "f": first_seq, "last": seq - 1} for no, first_seq in closing)
+
+    def _rows(self, mappings: Sequence[Mapping]) -> tuple[list[_Geometry], list[_UsageRow]]:
+        interner, connection = self._interner, self._connection
+        protections = [(m.perms, m.flags) for m in mappings]
+        backings = [(m.device, m.inode if m.inode is None else to_signed(m.inode), m.name) for m in mappings]
+        details = [(m.layout, m.counters[VOLATILE:], m.extra) for m in mappings]
+        interner.add_protections(connection, set(protections))
+        interner.add_backings(connection, set(backings))
+        interner.add_details(connection, set(details))
+        protection_ids, backing_ids, detail_ids = interner.protections, interner.backings, interner.details
+        geometries: list[_Geometry] = []
+        values: list[_UsageRow] = []
+        for m, protection, backing, detail in zip(mappings, protections, backings, details, strict=True):
+            start, end, offset = m.start, m.end, m.offset
+            if end > _SIGNED_LIMIT:
+                start, end = to_signed(start), to_signed(end)
+            if offset is not None and offset > _SIGNED_LIMIT:
+                offset = to_signed(offset)
+            geometries.append((start, end, offset, protection_ids[protection], backing_ids[backing], m.header))
+            values.append((*m.counters[:VOLATILE], detail_ids[detail]))
+        return geometries, values
+
+    def _open_rows(self, process_id: int) -> dict[_Geometry, tuple[int, int, _UsageRow]]:
+        """The mappings that last, with their number, the capture their counters hold since, and those counters."""
+        query = (
+            select(
+                mapping.c.start_address,
+                mapping.c.end_address,
+                mapping.c.file_offset,
+                mapping.c.protection_id,
+                mapping.c.backing_id,
+                mapping.c.header,
+                usage.c.no,
+                usage.c.first_seq,
+                *(usage.c[name] for name in VOLATILE_COLUMNS),
+                usage.c.detail_id,
+            )
+            .join_from(usage, mapping, (mapping.c.process_id == usage.c.process_id) & (mapping.c.no == usage.c.no))
+            .where(usage.c.process_id == process_id, usage.c.last_seq == OPEN_SEQ)
+        )
+        return {tuple(row[:6]): (row[6], row[7], tuple(row[8:])) for row in self._connection.execute(query).fetchall()}
+
+    def _next_no(self, process_id: int) -> int:
+        query = select(func.coalesce(func.max(mapping.c.no), 0)).where(mapping.c.process_id == process_id)
+        return int(self._connection.execute(query).scalar_one()) + 1
+
+    def flush(self) -> None:
+        """Write what was taken."""
+        if self._closed_usages:
+            self._connection.execute(
+                update(usage)
+                .where(usage.c.process_id == bindparam("p"), usage.c.no == bindparam("n"), usage.c.first_seq == bindparam("f"))
+                .values(last_seq=bindparam("last")),
+                self._closed_usages,
+            )
+        insert_rows(self._connection, mapping, self._new_mappings)
+        insert_rows(self._connection, usage, self._new_usages)
+
+
+_SIGNED_LIMIT = (1 << 63) - 1

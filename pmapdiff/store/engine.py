@@ -1,0 +1,184 @@
+"""Opening a database: where it is, whether it is ours, how it is connected to.
+
+SQLite files are in WAL mode with foreign keys, a busy timeout and durable commits; the file is 0600 and a folder that we
+make is 0700. A file that is not ours, or newer than we are, is refused before anything touches it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from pmapdiff.errors import NotFoundError, StoreError
+from pmapdiff.store.schema import APPLICATION_ID, HEAD, REVISIONS
+
+BUSY_TIMEOUT_S = 30
+_MAGIC = b"SQLite format 3\0"
+
+
+def default_location() -> str:
+    """Where the database is if nobody says: /var/lib for root, else the user's XDG state folder."""
+    if os.geteuid() == 0:
+        return "/var/lib/pmapdiff/pmapdiff.db"
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return str(Path(state) / "pmapdiff" / "pmapdiff.db")
+
+
+def sqlite_path(location: str) -> Path | None:
+    """The file of an SQLite location (a path or a sqlite:/// URL); None if it is another database's URL."""
+    if "://" not in location:
+        return Path(location).expanduser()
+    scheme, _, rest = location.partition("://")
+    return Path(rest.removeprefix("/")) if scheme.split("+")[0] == "sqlite" else None
+
+
+def _check_file(path: Path) -> bool:
+    """Whether there is a database of ours at `path`; False if there is no file or an empty one.
+
+    Raises StoreError if the file is something else. Reads the 100 bytes of SQLite's file header
+    (https://www.sqlite.org/fileformat.html) and nothing more.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except FileNotFoundError:
+        return False
+    except IsADirectoryError:
+        raise StoreError(f"{path} is a folder, not a database: name the file, for example {path / 'pmapdiff.db'}") from None
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from None
+    if not header:
+        return False
+    if not header.startswith(_MAGIC) or len(header) < 100:
+        raise StoreError(f"{path} is not a database; it was left as it is: name another file with --db")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise StoreError(f"{path} is a database, but not one of pmapdiff; it was left as it is: name another file with --db")
+    return True
+
+
+def _create_file(path: Path) -> None:
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreError(f"cannot create {path}: {error.strerror}: choose another place with --db or PMAPDIFF_DB") from None
+
+
+def _sqlite_engine(path: Path, *, write: bool, existing: bool) -> Engine:
+    target = path.resolve()
+    # A WAL database in a folder that we cannot write to can only be read if nobody else has it open.
+    frozen = not write and not os.access(target.parent, os.W_OK) and not Path(f"{target}-wal").exists()
+    mode = "rw" if write else "ro"
+    uri = f"{target.as_uri()}?mode={mode}{'&immutable=1' if frozen else ''}"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+
+    engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA cache_size=-65536")
+        if write and existing:
+            # Not before the schema is there: the first pages would reach the file without our application_id.
+            cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # IMMEDIATE: a writer that only asks for the lock at its first write could not wait for it.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _other_engine(location: str) -> Engine:
+    try:
+        return create_engine(location, poolclass=NullPool)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise StoreError(f"{location!r} is no database URL that can be used: {error}") from None
+    except ModuleNotFoundError as error:
+        raise StoreError(f"the driver for {location.partition('://')[0]} is not installed: pip install {error.name}") from None
+
+
+def open_engine(location: str, *, write: bool) -> Engine:
+    """An engine for the store at `location` (path or URL), made or upgraded if `write`.
+
+    Raises StoreError if it is not ours, is newer than this version or cannot be opened, and NotFoundError if there is none
+    and it is only to be read.
+    """
+    path = sqlite_path(location)
+    if path is not None:
+        existing = _check_file(path)
+        if not existing and not write:
+            raise NotFoundError(f"there is no store at {path} yet: make one with `pmapdiff record`, or name another with --db")
+        if not existing:
+            _create_file(path)
+        engine = _sqlite_engine(path, write=write, existing=existing)
+    else:
+        engine = _other_engine(location)
+    with translated_errors(location):
+        found = current_revision(engine)
+        if found is not None and found not in REVISIONS:
+            raise StoreError(
+                f"the store at {location} has schema {found}, made by a newer pmapdiff (this one knows up to {HEAD}); "
+                "it was left as it is: upgrade pmapdiff"
+            )
+        if found != HEAD:
+            if not write:
+                raise StoreError(f"the store at {location} has schema {found or 'none'}, this version reads {HEAD}: run `pmapdiff db upgrade`")
+            from pmapdiff.store.migrate import upgrade
+
+            upgrade(engine)
+    return engine
+
+
+def current_revision(engine: Engine) -> str | None:
+    """The schema revision of a store; None if it has none yet. Does not load Alembic."""
+    with engine.connect() as connection:
+        if not engine.dialect.has_table(connection, "alembic_version"):
+            return None
+        row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchone()
+        return None if row is None else str(row[0])
+
+
+@contextmanager
+def translated_errors(location: str) -> Iterator[None]:
+    """Turn what the database says into one line that a user can act on; bugs of ours keep their traceback."""
+    try:
+        yield
+    except DBAPIError as error:
+        said = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+        for sign, advice in _ADVICE:
+            if sign in said.lower():
+                raise StoreError(f"{advice.format(location=location)} ({said})") from error
+        if isinstance(error.orig, sqlite3.DatabaseError) and not isinstance(error.orig, sqlite3.ProgrammingError | sqlite3.IntegrityError):
+            raise StoreError(f"the database at {location} failed: {said}") from error
+        if "connect" in said.lower():
+            raise StoreError(f"cannot connect to {location}: {said}") from error
+        raise
+
+
+_ADVICE = (
+    ("database is locked", "the store at {location} is being written by somebody else for more than " + f"{BUSY_TIMEOUT_S} s: try again later"),
+    ("database or disk is full", "the disk of {location} is full; nothing was stored: make room and try again"),
+    ("disk i/o error", "the disk of {location} fails or is full; nothing was stored"),
+    ("readonly database", "the store at {location} may not be written by this user: check its owner and mode"),
+    ("unable to open", "cannot open {location}: check that its folder exists and belongs to this user"),
+    ("malformed", "the database at {location} is damaged: `pmapdiff db check` says where; restore it from a backup"),
+    ("not a database", "{location} is not a database; it was left as it is"),
+    ("no such table", "the database at {location} is damaged: a table is missing"),
+)

@@ -1,0 +1,241 @@
+"""Reading back: the mapping table of a process as it was at one of its captures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import BindParameter, Row, Select, bindparam, select
+from sqlalchemy.engine import Connection
+
+from pmapdiff.model import (
+    FIGURES,
+    Capture,
+    Layout,
+    Mapping,
+    MappingTable,
+    ProcessIdentity,
+    ProcessInfo,
+    SnapshotRef,
+    Totals,
+    layout_of,
+)
+from pmapdiff.store.bulk import chunks
+from pmapdiff.store.schema import (
+    DETAIL_COLUMNS,
+    STATUSES,
+    VOLATILE_COLUMNS,
+    WITH_TABLE,
+    backing,
+    capture,
+    detail,
+    host,
+    layout,
+    mapping,
+    process,
+    protection,
+    snapshot,
+    string,
+    to_unsigned,
+    totals,
+    usage,
+)
+
+_Detail = tuple[tuple[int | None, ...], Layout | None, tuple[int | bytes, ...]]
+
+
+def _raw(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)
+
+
+class TableReader:
+    """Loads mapping tables; keeps the interned rows that it has seen."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._protections: dict[int, tuple[str, bytes | None]] = {}
+        self._backings: dict[int, tuple[str | None, int | None, bytes]] = {}
+        self._details: dict[int, _Detail] = {}
+
+    def table(self, process_id: int, seq: int) -> MappingTable:
+        """The mapping table that the capture `seq` of a process has."""
+        rows: list[Any] = list(self._connection.execute(_table_query(), {"process": process_id, "seq": seq}).fetchall())
+        self._learn(rows)
+        protections, backings, details = self._protections, self._backings, self._details
+        mappings = []
+        for start, end, offset, protection_id, backing_id, header, detail_id, *volatile in rows:
+            perms, flags = protections[protection_id]
+            rare, form, extra = details[detail_id]
+            mappings.append(
+                Mapping(
+                    start if start >= 0 else to_unsigned(start),
+                    # The end of the highest page is 2**64 itself, which is stored as 0.
+                    end if end > 0 else to_unsigned(end) or 1 << 64,
+                    perms,
+                    offset if offset is None or offset >= 0 else to_unsigned(offset),
+                    *backings[backing_id],
+                    flags,
+                    (*volatile, *rare),
+                    form,
+                    extra,
+                    _raw(header),
+                )
+            )
+        mappings.sort()
+        return MappingTable(tuple(mappings))
+
+    def _learn(self, rows: Sequence[Any]) -> None:
+        """Read the interned rows behind these mappings that are not known yet."""
+        connection = self._connection
+        for part in chunks({row[3] for row in rows} - self._protections.keys()):
+            query = select(protection.c.id, protection.c.perms, string.c.raw).join_from(
+                protection, string, string.c.id == protection.c.flags_id, isouter=True
+            )
+            for number, perms, flags in connection.execute(query.where(protection.c.id.in_(part))):
+                self._protections[number] = (perms, _raw(flags))
+        for part in chunks({row[4] for row in rows} - self._backings.keys()):
+            named = select(backing.c.id, backing.c.device, backing.c.inode, string.c.raw).join_from(backing, string, string.c.id == backing.c.name_id)
+            for number, device, inode, name in connection.execute(named.where(backing.c.id.in_(part))):
+                self._backings[number] = (device, None if inode is None else to_unsigned(inode), bytes(name))
+        for part in chunks({row[6] for row in rows} - self._details.keys()):
+            detailed = select(detail.c.id, layout.c.template, detail.c.extra, *(detail.c[name] for name in DETAIL_COLUMNS)).join_from(
+                detail, layout, layout.c.id == detail.c.layout_id, isouter=True
+            )
+            for number, template, extra, *rare in connection.execute(detailed.where(detail.c.id.in_(part))):
+                values = tuple(v.encode("latin-1") if isinstance(v, str) else v for v in json.loads(extra)) if extra else ()
+                self._details[number] = (tuple(rare), None if template is None else layout_of(bytes(template)), values)
+
+
+@lru_cache(maxsize=1)
+def _table_query() -> Select[Any]:
+    seq: BindParameter[int] = bindparam("seq")
+    return (
+        select(
+            mapping.c.start_address,
+            mapping.c.end_address,
+            mapping.c.file_offset,
+            mapping.c.protection_id,
+            mapping.c.backing_id,
+            mapping.c.header,
+            usage.c.detail_id,
+            *(usage.c[name] for name in VOLATILE_COLUMNS),
+        )
+        .join_from(usage, mapping, (mapping.c.process_id == usage.c.process_id) & (mapping.c.no == usage.c.no))
+        .where(usage.c.process_id == bindparam("process"), usage.c.first_seq <= seq, usage.c.last_seq >= seq)
+    )
+
+
+def load_table(connection: Connection, process_id: int, seq: int) -> MappingTable:
+    """The mapping table that the capture `seq` of a process has."""
+    return TableReader(connection).table(process_id, seq)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCapture:
+    """A capture with its place in the store; `capture.table` is not loaded."""
+
+    process_id: int
+    seq: int
+    snapshot_id: int
+    capture: Capture
+
+
+def capture_query() -> Select[Any]:
+    """Captures with their process and totals, in the order that `stored_capture` reads."""
+    comm, cmdline, exe, cgroup = (string.alias(name) for name in ("comm", "cmdline", "exe", "cgroup"))
+    return (
+        select(
+            capture,
+            process.c.boot_id,
+            process.c.pid,
+            process.c.start_ticks,
+            process.c.exec_key,
+            process.c.ppid,
+            process.c.uid,
+            process.c.started_at,
+            process.c.container,
+            process.c.unit,
+            process.c.rlimit_as_bytes,
+            process.c.rlimit_data_bytes,
+            process.c.rlimit_stack_bytes,
+            comm.c.raw.label("comm"),
+            cmdline.c.raw.label("cmdline"),
+            exe.c.raw.label("exe"),
+            cgroup.c.raw.label("cgroup"),
+            totals.c.digest,
+            totals.c.mappings,
+            *(totals.c[name] for name in FIGURES),
+        )
+        .join_from(capture, process, process.c.id == capture.c.process_id)
+        .join(comm, comm.c.id == process.c.comm_id)
+        .join(cmdline, cmdline.c.id == process.c.cmdline_id)
+        .join(exe, exe.c.id == process.c.exe_id, isouter=True)
+        .join(cgroup, cgroup.c.id == process.c.cgroup_id, isouter=True)
+        .join(
+            totals,
+            (totals.c.process_id == capture.c.process_id)
+            & (totals.c.first_seq <= capture.c.seq)
+            & (totals.c.last_seq >= capture.c.seq)
+            & capture.c.status.in_(WITH_TABLE),
+            isouter=True,
+        )
+    )
+
+
+def stored_capture(row: Row[Any]) -> StoredCapture:
+    """One row of `capture_query` as an object."""
+    info = ProcessInfo(
+        ProcessIdentity(row.boot_id, row.pid, row.start_ticks, row.exec_key),
+        bytes(row.comm),
+        bytes(row.cmdline),
+        _raw(row.exe),
+        row.ppid,
+        row.uid,
+        _raw(row.cgroup),
+        row.container,
+        row.unit,
+        row.started_at,
+        row.rlimit_as_bytes,
+        row.rlimit_data_bytes,
+        row.rlimit_stack_bytes,
+    )
+    sums = None if row.mappings is None else Totals(row.mappings, tuple(row[-len(FIGURES) :]))
+    return StoredCapture(
+        row.process_id,
+        row.seq,
+        row.snapshot_id,
+        Capture(
+            info,
+            STATUSES[row.status],
+            None,
+            _raw(row.digest),
+            sums,
+            row.threads,
+            row.vm_hwm_kib,
+            row.cgroup_limit_bytes,
+            row.cgroup_usage_bytes,
+            row.read_us,
+            row.note,
+        ),
+    )
+
+
+def captures_of(connection: Connection, snapshot_id: int) -> list[StoredCapture]:
+    """The captures of a snapshot, by pid, without their tables."""
+    query = capture_query().where(capture.c.snapshot_id == snapshot_id).order_by(process.c.pid, process.c.id)
+    return [stored_capture(row) for row in connection.execute(query)]
+
+
+def snapshot_query() -> Select[Any]:
+    """Snapshots with their host, in the order that `snapshot_ref` reads."""
+    return select(
+        snapshot.c.id, snapshot.c.taken_at, host.c.name.label("host"), snapshot.c.label, snapshot.c.source, snapshot.c.duration_us
+    ).join_from(snapshot, host, host.c.id == snapshot.c.host_id)
+
+
+def snapshot_ref(row: Row[Any]) -> SnapshotRef:
+    """One row of `snapshot_query` as an object."""
+    return SnapshotRef(row.id, row.taken_at, row.host, row.label, row.source, row.duration_us)

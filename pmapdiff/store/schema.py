@@ -1,0 +1,184 @@
+"""The tables. What held from when to when is stored once; see docs/sql.md for the whole picture.
+
+Addresses, offsets and inodes are unsigned 64 bit, SQLite's integers are not: they are stored as two's
+complement, and `to_signed` and `to_unsigned` are the only place that knows.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, ForeignKeyConstraint, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+
+from pmapdiff.model import COUNTERS, FIGURES, Status
+from pmapdiff.model.counters import VOLATILE
+
+# Every revision that this version understands, oldest first; the last one is what it writes.
+REVISIONS = ("0001",)
+HEAD = REVISIONS[-1]
+# "pmap" as SQLite's application_id: tells our databases from other people's without a query.
+APPLICATION_ID = 0x706D6170
+# The last_seq of an interval that still lasts. A number and not NULL: a closed one never needs more room.
+OPEN_SEQ = 2**31 - 1
+
+# The codes of a capture's status. TIMEOUT has two: with the table (something else took too long) and without.
+STATUSES = {0: Status.COMPLETE, 1: Status.TORN, 2: Status.VANISHED, 3: Status.DENIED, 4: Status.TIMEOUT, 5: Status.TIMEOUT}
+WITH_TABLE = (0, 1, 5)
+STATUS_CODES = {(status, code in WITH_TABLE): code for code, status in STATUSES.items()}
+
+VOLATILE_COLUMNS = tuple(counter.attribute for counter in COUNTERS[:VOLATILE])
+DETAIL_COLUMNS = tuple(counter.attribute for counter in COUNTERS[VOLATILE:])
+
+metadata = MetaData()
+
+host = Table("host", metadata, Column("id", Integer, primary_key=True), Column("name", Text, nullable=False, unique=True))
+
+# Byte strings of strangers: `raw` is what the kernel gave, `text` is safe to print.
+string = Table(
+    "string",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("raw", LargeBinary, nullable=False, unique=True),
+    Column("text", Text, nullable=False),
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("host_id", ForeignKey("host.id"), nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
+    Column("duration_us", BigInteger),
+    Column("label", Text),
+    Column("source", Text, nullable=False),
+    Index("snapshot_taken_at", "taken_at"),
+)
+
+process = Table(
+    "process",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("host_id", ForeignKey("host.id"), nullable=False),
+    Column("boot_id", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("start_ticks", BigInteger, nullable=False),
+    Column("exec_key", Text, nullable=False),
+    Column("ppid", Integer),
+    Column("uid", BigInteger),
+    Column("started_at", BigInteger),
+    Column("comm_id", ForeignKey("string.id"), nullable=False),
+    Column("cmdline_id", ForeignKey("string.id"), nullable=False),
+    Column("exe_id", ForeignKey("string.id")),
+    Column("cgroup_id", ForeignKey("string.id")),
+    Column("container", Text),
+    Column("unit", Text),
+    Column("rlimit_as_bytes", BigInteger),
+    Column("rlimit_data_bytes", BigInteger),
+    Column("rlimit_stack_bytes", BigInteger),
+    Index("process_identity", "host_id", "pid", "boot_id", "start_ticks", "exec_key", unique=True),
+)
+
+# One process in one snapshot. `seq` counts the captures of a process from 1; intervals below are in seq.
+capture = Table(
+    "capture",
+    metadata,
+    Column("process_id", ForeignKey("process.id"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("snapshot_id", ForeignKey("snapshot.id"), nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("threads", Integer),
+    Column("vm_hwm_kib", BigInteger),
+    Column("cgroup_limit_bytes", BigInteger),
+    Column("cgroup_usage_bytes", BigInteger),
+    Column("read_us", BigInteger),
+    Column("note", Text),
+    Index("capture_snapshot", "snapshot_id"),
+    sqlite_with_rowid=False,
+)
+
+# What a process's table added up to, and the digest of its text, from capture to capture.
+totals = Table(
+    "totals",
+    metadata,
+    Column("process_id", ForeignKey("process.id"), primary_key=True),
+    Column("first_seq", Integer, primary_key=True),
+    Column("last_seq", Integer, nullable=False),
+    Column("digest", LargeBinary),
+    Column("mappings", Integer, nullable=False),
+    *(Column(name, BigInteger) for name in FIGURES),
+    sqlite_with_rowid=False,
+)
+
+protection = Table(
+    "protection",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("perms", Text, nullable=False),
+    Column("flags_id", ForeignKey("string.id")),
+)
+
+# What stands behind a mapping: device and inode (NULL if the source had none) and the name.
+backing = Table(
+    "backing",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("device", Text),
+    Column("inode", BigInteger),
+    Column("name_id", ForeignKey("string.id"), nullable=False, index=True),
+)
+
+# The geometry of a mapping, once for as long as it stays. `header` only if it was not in the kernel's usual form.
+mapping = Table(
+    "mapping",
+    metadata,
+    Column("process_id", ForeignKey("process.id"), primary_key=True),
+    Column("no", Integer, primary_key=True),
+    Column("start_address", BigInteger, nullable=False),
+    Column("end_address", BigInteger, nullable=False),
+    Column("file_offset", BigInteger),
+    Column("protection_id", ForeignKey("protection.id"), nullable=False),
+    Column("backing_id", ForeignKey("backing.id"), nullable=False),
+    Column("header", LargeBinary),
+    sqlite_with_rowid=False,
+)
+
+layout = Table(
+    "layout",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("template", LargeBinary, nullable=False, unique=True),
+)
+
+# Counters that hardly ever change, interned: page sizes, KSM, hugetlb and the like, and those we do not know (`extra`, a
+# JSON list in the order of the layout).
+detail = Table(
+    "detail",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("lookup", Text, nullable=False, unique=True),
+    Column("layout_id", ForeignKey("layout.id")),
+    *(Column(name, BigInteger) for name in DETAIL_COLUMNS),
+    Column("extra", Text),
+)
+
+# The counters of a mapping from capture to capture: a row lasts until one of them changes.
+usage = Table(
+    "usage",
+    metadata,
+    Column("process_id", Integer, primary_key=True),
+    Column("no", Integer, primary_key=True),
+    Column("first_seq", Integer, primary_key=True),
+    Column("last_seq", Integer, nullable=False),
+    *(Column(name, BigInteger) for name in VOLATILE_COLUMNS),
+    Column("detail_id", ForeignKey("detail.id"), nullable=False),
+    ForeignKeyConstraint(["process_id", "no"], ["mapping.process_id", "mapping.no"]),
+    sqlite_with_rowid=False,
+)
+
+
+def to_signed(value: int) -> int:
+    """An unsigned 64-bit number as the signed one that databases can hold."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def to_unsigned(value: int) -> int:
+    """The unsigned 64-bit number behind a stored one."""
+    return value + (1 << 64) if value < 0 else value
