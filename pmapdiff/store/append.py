@@ -47,43 +47,47 @@ def known_processes(engine: Engine, host_name: str, identities: Iterable[Process
     return known
 
 
-def append_snapshot(engine: Engine, taken: Snapshot) -> SnapshotRef:
-    """Store a snapshot, whole or not at all, and return which one it became.
+def append_snapshots(engine: Engine, taken: Iterable[Snapshot]) -> list[SnapshotRef]:
+    """Store snapshots, all of them whole or nothing at all, and return which ones they became.
 
     A capture whose text equals the process's last one (`table` None, `digest` set) costs one row.
     """
     interner = Interner()
     with engine.begin() as connection:
-        snapshot_id = next_id(connection, snapshot)
-        host_id = _host_id(connection, taken.ref.host)
-        ref = taken.ref
-        insert_rows(connection, snapshot, [(snapshot_id, host_id, ref.taken_at_us, ref.duration_us, ref.label, ref.source)])
-        process_ids = _process_ids(connection, interner, host_id, [item.process for item in taken.captures])
-        last_seqs = _last_seqs(connection, process_ids.values())
-        rows: list[tuple[Any, ...]] = []
-        writer = _Writer(connection, interner)
-        for item in taken.captures:
-            process_id = process_ids[item.process.identity]
-            seq = last_seqs.get(process_id, 0) + 1
-            last_seqs[process_id] = seq
-            rows.append(
-                (
-                    process_id,
-                    seq,
-                    snapshot_id,
-                    STATUS_CODES[item.status, item.has_table],
-                    item.threads,
-                    item.vm_hwm_kib,
-                    item.cgroup_limit_bytes,
-                    item.cgroup_usage_bytes,
-                    item.read_us,
-                    item.note,
-                )
+        return [_append(connection, interner, item) for item in taken]
+
+
+def _append(connection: Connection, interner: Interner, taken: Snapshot) -> SnapshotRef:
+    ref = taken.ref
+    snapshot_id = next_id(connection, snapshot)
+    host_id = _host_id(connection, ref.host)
+    insert_rows(connection, snapshot, [(snapshot_id, host_id, ref.taken_at_us, ref.duration_us, ref.label, ref.source)])
+    process_ids = _process_ids(connection, interner, host_id, [item.process for item in taken.captures])
+    last_seqs = _last_seqs(connection, process_ids.values())
+    rows: list[tuple[Any, ...]] = []
+    writer = _Writer(connection, interner)
+    for item in taken.captures:
+        process_id = process_ids[item.process.identity]
+        seq = last_seqs.get(process_id, 0) + 1
+        last_seqs[process_id] = seq
+        rows.append(
+            (
+                process_id,
+                seq,
+                snapshot_id,
+                STATUS_CODES[item.status, item.has_table],
+                item.threads,
+                item.vm_hwm_kib,
+                item.cgroup_limit_bytes,
+                item.cgroup_usage_bytes,
+                item.read_us,
+                item.note,
             )
-            if item.has_table:
-                writer.add(process_id, seq, item)
-        insert_rows(connection, capture, rows)
-        writer.flush()
+        )
+        if item.has_table:
+            writer.add(process_id, seq, item)
+    insert_rows(connection, capture, rows)
+    writer.flush()
     return replace(ref, id=snapshot_id)
 
 

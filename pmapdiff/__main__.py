@@ -1,0 +1,5 @@
+"""`python -m pmapdiff`."""
+
+from pmapdiff.cli import main
+
+main()

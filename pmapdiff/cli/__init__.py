@@ -1,0 +1,39 @@
+"""The command line: one module a command."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pkgutil import iter_modules
+
+import typer
+
+from pmapdiff.cli.app import app
+from pmapdiff.errors import PmapdiffError
+from pmapdiff.text import printable
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 findings (with --exit-code), 2 an error or a bug, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets its escape, not a traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        typer.main.get_command(app)(prog_name="pmapdiff")
+    except PmapdiffError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"pmapdiff: {printable(str(error))}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception:
+        # Python would exit 1, which means findings here.
+        sys.excepthook(*sys.exc_info())
+        sys.exit(2)
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,120 @@
+"""The application: global options, and how a command joins it.
+
+A command is one module of this package that decorates a function with `command`; heavy imports stand inside
+the functions, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pmapdiff import __version__
+
+if TYPE_CHECKING:
+    from pmapdiff.report import View
+    from pmapdiff.store import Store
+
+app = typer.Typer(
+    name="pmapdiff",
+    # Plain help: it is quick, the same in a pipe, and can be embedded in the documents.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+PidOption = Annotated[list[int] | None, typer.Option("--pid", "-p", metavar="PID", help="Only this process; may be repeated.")]
+NameOption = Annotated[
+    str | None, typer.Option("--name", "-n", metavar="REGEX", help="Only processes whose name or program this regular expression is found in.")
+]
+SortOption = Annotated[str | None, typer.Option("--sort", metavar="KEY", help="size, rss, pss, dirty, anonymous, swap, footprint or name.")]
+TopOption = Annotated[int | None, typer.Option("--top", metavar="N", min=0, help="At most N rows; 0 for all.")]
+
+
+@dataclass(slots=True)
+class Global:
+    """The options before the command."""
+
+    location: str | None
+
+    def open_store(self, *, write: bool = False) -> Store:
+        """The store that the user means."""
+        from pmapdiff.store import Store, default_location
+
+        return Store.open(self.location or default_location(), write=write)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pmapdiff {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="\b\nExamples:\n  pmapdiff record --name redis-server\n  pmapdiff compare first latest\n  pmapdiff compare before.smaps after.smaps\n\n"
+    "WHEN names a snapshot: 12 or #12, latest, latest~3, first, a label, an ISO time (local unless it says otherwise), '2h ago', "
+    "'yesterday 14:00', or the path of a saved file."
+)
+def _main(
+    context: typer.Context,
+    db: Annotated[
+        str | None,
+        typer.Option(
+            "--db",
+            metavar="PATH_OR_URL",
+            envvar="PMAPDIFF_DB",
+            help="The store. Default: /var/lib/pmapdiff/pmapdiff.db for root, else pmapdiff.db in the XDG state folder.",
+        ),
+    ] = None,
+    _version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    """Record the memory mappings of processes, and say what changed between any two moments."""
+    context.obj = Global(db)
+
+
+def command(name: str, example: str, group: typer.Typer = app, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as the command `name`, with an example below its help."""
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                # Whoever read our output has seen enough; what is still buffered must not fail again at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+        lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
+        title = "Examples" if "\n" in lines else "Example"
+        group.command(name, epilog=f"\b\n{title}:\n{lines}", **settings)(run)
+        return run
+
+    return add
+
+
+def screen_view(**options: Any) -> View:
+    """A view for standard output: as wide as the terminal, in colour on a terminal unless NO_COLOR is set.
+
+    In a pipe nothing is cut, unless COLUMNS says how wide it is.
+    """
+    from pmapdiff.report import View
+
+    terminal = sys.stdout.isatty()
+    columns = os.environ.get("COLUMNS", "")
+    width = shutil.get_terminal_size().columns if terminal else int(columns) if columns.isdigit() and int(columns) else None
+    return View(**options, width=width, colour=terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+
+
+def parse_threshold(text: str | None) -> int:
+    """The KiB of --threshold; 0 without one."""
+    from pmapdiff.units import parse_size_kib
+
+    return 0 if text is None else parse_size_kib(text)

@@ -1,0 +1,60 @@
+"""`pmapdiff compare`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pmapdiff.cli.app import NameOption, PidOption, SortOption, TopOption, command, parse_threshold, screen_view
+from pmapdiff.cli.when import Source
+from pmapdiff.errors import UsageError
+
+
+@command(
+    "compare",
+    """
+pmapdiff compare first latest
+pmapdiff compare '2h ago' latest --name redis --threshold 64K
+pmapdiff compare yesterday.smaps today.smaps
+pmapdiff compare 12 latest --by process --format csv
+""",
+)
+def compare(
+    context: typer.Context,
+    before: Annotated[str, typer.Argument(metavar="T1", help="The earlier WHEN.")],
+    after: Annotated[str, typer.Argument(metavar="T2", help="The later WHEN.")],
+    pid: PidOption = None,
+    name: NameOption = None,
+    by: Annotated[str, typer.Option("--by", metavar="WHAT", help="region, family or process.")] = "region",
+    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv or markdown.")] = "text",
+    sort: SortOption = None,
+    threshold: Annotated[
+        str | None, typer.Option("--threshold", "-t", metavar="SIZE", help="Sum up changes that are smaller than this in every figure: 64K, 1.5M.")
+    ] = None,
+    top: TopOption = None,
+    same: Annotated[bool, typer.Option("--same", help="Saved files: these are two moments of one process.")] = False,
+    restarted: Annotated[bool, typer.Option("--restarted", help="Saved files: these are two incarnations of one service.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if anything changed.")] = False,
+) -> None:
+    """Say what changed between two snapshots, by region, family or process.
+
+    Differences are T2 - T1. Regions are followed through growth, splits, merges and moves; every figure adds up: before,
+    all changes, after.
+    """
+    from pmapdiff.compare import compare_snapshots
+    from pmapdiff.report import write_report
+    from pmapdiff.store import ProcessFilter
+
+    if by not in ("region", "family", "process"):
+        raise UsageError(f"--by {by}: one of region, family, process")
+    if same and restarted:
+        raise UsageError("--same and --restarted contradict each other: give one of them")
+    view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top)
+    source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name))
+    result = compare_snapshots(source.load(before), source.load(after), same=True if same else False if restarted else None)
+    write_report("compare", form, result, view, sys.stdout)
+    if exit_code and result.found_changes:
+        sys.stdout.flush()
+        raise typer.Exit(1)

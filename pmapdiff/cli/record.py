@@ -1,0 +1,209 @@
+"""`pmapdiff record`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from pmapdiff.cli.app import Global, command
+from pmapdiff.errors import NotFoundError, UsageError
+from pmapdiff.text import printable
+from pmapdiff.units import parse_duration
+
+if TYPE_CHECKING:
+    from pmapdiff.capture.record import Recorder, Schedule, StopRequest
+
+_FOLLOW_EVERY_S = 1.0
+# A one-line progress is worth drawing when the snapshot takes longer than this.
+_PROGRESS_AFTER_S = 1.0
+
+
+@command(
+    "record",
+    """
+pmapdiff record --all
+pmapdiff record --name '^redis' --every 10s --for 1h
+pmapdiff record --pid 1100 --label 'before deploy'
+pmapdiff record --every 500ms -- ./server --port 8080
+""",
+    context_settings={"allow_interspersed_args": False},
+)
+def record(
+    context: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="All processes of this host but kernel threads and this one.")] = False,
+    pid: Annotated[list[int] | None, typer.Option("--pid", "-p", metavar="PID", help="This process; may be repeated.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", metavar="REGEX", help="Processes whose comm or program this regular expression is found in.")
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", "-u", metavar="USER", help="Processes of this user (name or uid).")] = None,
+    cgroup: Annotated[
+        str | None, typer.Option("--cgroup", metavar="PATH", help="Processes in this cgroup or below: a path, or a part such as nginx.service.")
+    ] = None,
+    tree: Annotated[bool, typer.Option("--tree", help="And the descendants of all these.")] = False,
+    every: Annotated[str | None, typer.Option("--every", "-e", metavar="DURATION", help="Again and again, at this interval: 10s, 5m, 1h30m.")] = None,
+    count: Annotated[int | None, typer.Option("--count", "-c", metavar="N", min=1, help="Stop after N snapshots.")] = None,
+    for_: Annotated[str | None, typer.Option("--for", "-f", metavar="DURATION", help="Stop after this long.")] = None,
+    label: Annotated[str | None, typer.Option("--label", "-l", metavar="TEXT", help="A name for the snapshot, to be used as a WHEN.")] = None,
+    timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Give up a process whose reads take longer.")] = "5s",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (for cron).")] = False,
+    argv: Annotated[list[str] | None, typer.Argument(metavar="[-- CMD...]", help="Start this program and record it and its children.")] = None,
+) -> None:
+    """Record the mapping tables of processes: one snapshot, or a series.
+
+    All criteria given must hold (several --pid: any of them). With `-- CMD` the program is started and recorded with its
+    children until it ends, every second unless --every says otherwise, and its exit code is returned. SIGINT and SIGTERM
+    end a series after the snapshot that is being taken.
+    """
+    from pmapdiff.capture.record import Recorder, Schedule, StopRequest
+    from pmapdiff.capture.select import Selection, uid_of
+
+    every_s = None if every is None else parse_duration(every)
+    for_s = None if for_ is None else parse_duration(for_)
+    if every_s is None and not argv and (count is not None or for_s is not None):
+        raise UsageError("--count and --for need --every: how long between the snapshots?")
+    if label is not None:
+        check_label(label)
+    if argv and (everything or pid or name is not None or user is not None or cgroup is not None):
+        raise UsageError("a command is recorded with its children; leave out --all, --pid, --name, --user and --cgroup")
+    timeout_s = parse_duration(timeout)
+    selection = None
+    if not argv:
+        uid = None if user is None else uid_of(user)
+        selection = Selection(everything, frozenset(pid or ()), name, uid, cgroup, tree)
+    options: Global = context.obj
+    store = options.open_store(write=True)
+    # Nothing here makes cycles, and looking for them in a hundred thousand mappings costs a tenth of the time.
+    gc.disable()
+    with StopRequest() as stop, ExitStack() as cleanup:
+        run = _Run(stop, Schedule(every_s, count, for_s), quiet, sys.stderr if argv else sys.stdout)
+        if selection is not None:
+            run.series(Recorder(selection, store, label, timeout_s, run.progress))
+            return
+        assert argv is not None
+        child = _start(argv, cleanup)
+        follow = Selection(pids=frozenset([child.pid]), tree=True)
+        run.schedule = Schedule(every_s or _FOLLOW_EVERY_S, count, for_s)
+        run.series(Recorder(follow, store, label, timeout_s, run.progress), child)
+        code = _wait_for(child, stop)
+    raise typer.Exit(code)
+
+
+def check_label(label: str) -> None:
+    """Raise UsageError for a label that a WHEN would take for something else."""
+    from pmapdiff.store import parse_when
+
+    try:
+        taken = parse_when(label) is not None
+    except UsageError:
+        taken = True
+    if taken or not label.strip() or label != label.strip():
+        raise UsageError(f"--label {label!r} could not be told from a number, a time or nothing at all: choose another")
+
+
+def _start(argv: list[str], cleanup: ExitStack) -> subprocess.Popen[bytes]:
+    try:
+        child = subprocess.Popen(argv)
+    except OSError as error:
+        raise NotFoundError(f"cannot start {printable(argv[0])}: {error.strerror}") from None
+
+    def reap() -> None:
+        # Only if we fail ourselves: what we started is not left behind.
+        if child.poll() is None:
+            child.terminate()
+
+    cleanup.callback(reap)
+    return child
+
+
+def _wait_for(child: subprocess.Popen[bytes], stop: StopRequest) -> int:
+    """The exit code of the program, 128 + the signal's number if one ended it. Our own stop request is passed on."""
+    if stop.signal == signal.SIGTERM:
+        child.terminate()
+    while child.poll() is None:
+        fd = os.pidfd_open(child.pid)
+        try:
+            stop.wait(time.monotonic() + 3600, fd)
+        finally:
+            os.close(fd)
+        if stop.signal is not None and child.poll() is None:
+            # A terminal's Ctrl-C reaches the program by itself; it may take its time to end.
+            if stop.signal == signal.SIGTERM:
+                child.terminate()
+            child.wait()
+    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run of the command: when, what it prints, and when it is over."""
+
+    stop: StopRequest
+    schedule: Schedule
+    quiet: bool
+    output: TextIO
+    _drawn: bool = False
+    _started: float = 0.0
+
+    def series(self, recorder: Recorder, child: subprocess.Popen[bytes] | None = None) -> None:
+        """Take the snapshots; return when there are enough, when asked to stop, or when the program has ended."""
+        waiting = False
+        pidfd = os.pidfd_open(child.pid) if child is not None else None
+        try:
+            for number, deadline in enumerate(self.schedule.deadlines()):
+                self.stop.wait(deadline, pidfd)
+                if self.stop.signal is not None or (child is not None and child.poll() is not None):
+                    break
+                self._started = time.monotonic()
+                try:
+                    recorded = recorder.take()
+                except NotFoundError as error:
+                    # In a series the service may be down, or not yet up: that is what it is there to see.
+                    if self.schedule.every_s is None or (number == 0 and child is None):
+                        raise
+                    if child is not None:
+                        continue
+                    if not waiting:
+                        self._print(f"{error}; still looking", always=True)
+                    waiting = True
+                    continue
+                finally:
+                    self._clear()
+                waiting = False
+                self._print(recorded.summary())
+                if recorded.absent and number == 0:
+                    self._print(f"no process {', '.join(map(str, recorded.absent))}", always=True)
+                if child is None:
+                    gc.collect()
+        finally:
+            if pidfd is not None:
+                os.close(pidfd)
+
+    def progress(self, done: int, total: int) -> None:
+        """One line on a terminal while a snapshot takes long."""
+        if self.quiet or not sys.stderr.isatty() or time.monotonic() - self._started < _PROGRESS_AFTER_S:
+            return
+        self._drawn = True
+        sys.stderr.write(f"\r{done:,} of {total:,} processes\x1b[K")
+        sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            self._drawn = False
+
+    def _print(self, line: str, *, always: bool = False) -> None:
+        if always:
+            sys.stderr.write(f"pmapdiff: {line}\n")
+            sys.stderr.flush()
+        elif not self.quiet:
+            self.output.write(f"{line}\n")
+            self.output.flush()

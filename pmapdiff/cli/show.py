@@ -1,0 +1,38 @@
+"""`pmapdiff show`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pmapdiff.cli.app import NameOption, PidOption, TopOption, command, screen_view
+from pmapdiff.cli.when import Source
+
+
+@command(
+    "show",
+    """
+pmapdiff show latest --name redis --sort rss --top 20
+pmapdiff show 12 --pid 1100 --format smaps
+pmapdiff show saved-pmap.txt --format csv
+""",
+)
+def show(
+    context: typer.Context,
+    when: Annotated[str, typer.Argument(metavar="WHEN", help="Which snapshot, or a saved file.")] = "latest",
+    pid: PidOption = None,
+    name: NameOption = None,
+    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv, or smaps (one process, byte for byte).")] = "text",
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="KEY", help="address, size, rss, pss, dirty, anonymous, swap, footprint or name.")
+    ] = None,
+    top: TopOption = None,
+) -> None:
+    """Show mapping tables as they were, with their totals."""
+    from pmapdiff.report import write_report
+    from pmapdiff.store import ProcessFilter
+
+    source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name))
+    write_report("show", form, source.load(when), screen_view(sort=sort, top=top), sys.stdout)

@@ -1,0 +1,72 @@
+"""WHEN on the command line: a snapshot of the store, or a saved file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pmapdiff.errors import NotFoundError, StoreError, UsageError
+from pmapdiff.text import printable
+
+if TYPE_CHECKING:
+    from pmapdiff.cli.app import Global
+    from pmapdiff.formats import SavedTable
+    from pmapdiff.model import Snapshot
+    from pmapdiff.store import ProcessFilter, Store
+
+
+class Source:
+    """Loads snapshots by what people call them; opens the store only if one of them is in it."""
+
+    def __init__(self, options: Global, wanted: ProcessFilter) -> None:
+        self._options = options
+        self._wanted = wanted
+        self._store: Store | None = None
+
+    def load(self, text: str) -> Snapshot:
+        """The snapshot that a WHEN means, with the tables of the wanted processes.
+
+        A path, or the name of a file that is no number, keyword or time, is a saved file. Raises NotFoundError.
+        """
+        if "/" in text or self._is_file_name(text):
+            return self._load_file(text)
+        try:
+            if self._store is None:
+                self._store = self._options.open_store()
+            store = self._store
+            return store.load(store.resolve(text, self._wanted), self._wanted)
+        except (NotFoundError, StoreError) as error:
+            if Path(text).suffix and not Path(text).exists():
+                raise NotFoundError(f"there is no file {printable(text)!r}, and as a snapshot: {error}") from None
+            raise
+
+    def _is_file_name(self, text: str) -> bool:
+        from pmapdiff.store import parse_when
+
+        if not Path(text).is_file():
+            return False
+        try:
+            return parse_when(text) is None
+        except UsageError:
+            return True
+
+    def _load_file(self, path: str) -> Snapshot:
+        from pmapdiff.formats.saved import modified_us, read_saved, saved_capture
+        from pmapdiff.model import Snapshot, SnapshotRef
+
+        tables = read_saved(path)
+        warn(tables)
+        captures = [saved_capture(table) for table in tables]
+        wanted = tuple(capture for capture in captures if self._wanted.accepts(capture.process))
+        if not wanted:
+            raise NotFoundError(f"{printable(path)} has no process that matches {self._wanted.describe()}")
+        return Snapshot(SnapshotRef(None, modified_us(path), "", None, path), wanted)
+
+
+def warn(tables: Iterable[SavedTable]) -> None:
+    """Say on standard error what is wrong with saved tables that could be read all the same."""
+    for table in tables:
+        for warning in table.warnings:
+            sys.stderr.write(f"pmapdiff: {printable(table.source)}: {printable(warning)}\n")

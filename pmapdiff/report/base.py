@@ -1,0 +1,59 @@
+"""What a report is, and the registry that knows them all.
+
+A report turns one kind of result (its subject: a comparison, a snapshot, a list) into one form. Each form is a module
+of this package that registers what it can do; `pmapdiff.report` imports every module it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from pmapdiff.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How to look at a result.
+
+    `by` is region, family or process; `sort` names a figure (or `address`, `name`); changes smaller than `threshold_kib` in
+    every figure are summed up in one row; `top` limits the rows (None: as many as suit the form, 0: all). `width` is that of the
+    terminal in columns, None for no limit; `colour` only where somebody looks.
+    """
+
+    by: str = "region"
+    sort: str | None = None
+    threshold_kib: int = 0
+    top: int | None = None
+    width: int | None = None
+    colour: bool = False
+
+
+Writer = Callable[[Any, View, TextIO], None]
+_REPORTS: dict[tuple[str, str], Writer] = {}
+
+
+def register(subject: str, form: str) -> Callable[[Writer], Writer]:
+    """Add a report of `subject` in `form` to the registry."""
+
+    def add(writer: Writer) -> Writer:
+        if (subject, form) in _REPORTS:
+            raise ValueError(f"two reports of {subject} as {form}")
+        _REPORTS[subject, form] = writer
+        return writer
+
+    return add
+
+
+def forms_of(subject: str) -> list[str]:
+    """The forms in which a subject can be reported, text first."""
+    return sorted((form for known, form in _REPORTS if known == subject), key=lambda form: (form != "text", form))
+
+
+def write_report(subject: str, form: str, result: Any, view: View, out: TextIO) -> None:
+    """Write a result to a stream. Raises UsageError for a form that this subject does not have."""
+    writer = _REPORTS.get((subject, form))
+    if writer is None:
+        raise UsageError(f"--format {form}: {subject} is written as {', '.join(forms_of(subject))}")
+    writer(result, view, out)

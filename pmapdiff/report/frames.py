@@ -1,0 +1,161 @@
+"""Results as pandas frames: for notebooks, and what CSV is written from.
+
+Figures are nullable integers (`Int64`) in KiB: a missing value is `<NA>`, never 0. Addresses are "0x…" strings, moments
+aware UTC timestamps; text is the stranger's own, not yet safe to print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pmapdiff.compare import Comparison, ProcessComparison
+from pmapdiff.model import COUNTERS, FIGURES, Mapping, Snapshot, SnapshotRef
+from pmapdiff.report.base import View
+from pmapdiff.report.rows import chosen_rows
+from pmapdiff.report.shape import choose, sort_key
+from pmapdiff.store import ProcessSummary, SnapshotSummary
+from pmapdiff.text import decode
+from pmapdiff.units import to_datetime
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ENDS = ("taken_at_before", "taken_at", "pid", "pid_before", "command", "match")
+_OTHER_COUNTERS = tuple((i, c.attribute) for i, c in enumerate(COUNTERS) if c.attribute not in FIGURES)
+_TEXT = frozenset(
+    (
+        *("command", "command_line", "match", "change", "family", "name", "path", "perms", "offset", "device", "vm_flags", "status"),
+        *("host", "label", "source", "start", "end", "start_before", "end_before"),
+    )
+)
+
+
+def _frame(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
+    for name in columns:
+        if name.startswith("taken_at"):
+            frame[name] = pd.to_datetime(frame[name], utc=True)
+        elif name in _TEXT or name == "possibly":
+            frame[name] = frame[name].astype("string" if name in _TEXT else "boolean")
+        else:
+            # Inodes use all 64 bits; everything else fits the signed type.
+            frame[name] = frame[name].astype("UInt64" if name == "inode" else "Int64")
+    return frame
+
+
+def _hex(value: int | None) -> str | None:
+    return None if value is None else hex(value)
+
+
+def _span(mappings: Sequence[Mapping]) -> tuple[str | None, str | None]:
+    """From the lowest start to the highest end."""
+    return (hex(mappings[0].start), hex(max(m.end for m in mappings))) if mappings else (None, None)
+
+
+def mapping_frame(snapshot: Snapshot, view: View | None = None) -> pd.DataFrame:
+    """One row a mapping of a snapshot, with every counter and its family."""
+    columns = (
+        *("snapshot_id", "taken_at", "pid", "command", "status", "start", "end", "perms", "offset", "device", "inode", "name", "family", "vm_flags"),
+        *FIGURES,
+        *(name for _, name in _OTHER_COUNTERS),
+    )
+    rows = (
+        (
+            *(snapshot.ref.id, to_datetime(snapshot.ref.taken_at_us), capture.process.pid, capture.process.name, capture.status.value),
+            *(hex(m.start), hex(m.end), m.perms, _hex(m.offset), m.device, m.inode, decode(m.name), family),
+            None if m.flags is None else decode(m.flags).strip(),
+            *m.figures,
+            *(m.counters[i] for i, _ in _OTHER_COUNTERS),
+        )
+        for capture in snapshot.captures
+        for m, family in chosen_rows(capture, view or View())
+    )
+    return _frame(columns, rows)
+
+
+def _ends(comparison: Comparison, process: ProcessComparison) -> tuple[Any, ...]:
+    pid_before = None if process.before is None else process.before.process.pid
+    pid = None if process.after is None else process.after.process.pid
+    moments = (to_datetime(comparison.before.taken_at_us), to_datetime(comparison.after.taken_at_us))
+    return (*moments, pid, pid_before, process.process.name, process.match.value)
+
+
+def change_frame(comparison: Comparison, view: View | None = None) -> pd.DataFrame:
+    """One row a change; figures are differences."""
+    view = view or View()
+    columns = (
+        *_ENDS,
+        *("change", "possibly", "family", "name", "path", "offset", "perms"),
+        *("start_before", "end_before", "start", "end", "mappings_before", "mappings_after"),
+        *FIGURES,
+    )
+    rows = (
+        (
+            *_ends(comparison, process),
+            *("+".join(c.kinds), c.possibly, c.family, c.name, c.path, _hex(c.offset), c.perms),
+            *(*_span(c.before), *_span(c.after), len(c.before), len(c.after)),
+            *c.delta,
+        )
+        for process in comparison.processes
+        for c in choose(process, view.sort, view.threshold_kib, view.top).shown
+    )
+    return _frame(columns, rows)
+
+
+def family_frame(comparison: Comparison, view: View | None = None) -> pd.DataFrame:
+    """One row a process and family; figures are differences."""
+    sort = (view or View()).sort
+    rows = (
+        (*_ends(comparison, process), row.family, row.mappings_before, row.mappings_after, *row.delta)
+        for process in comparison.processes
+        for row in sorted(process.families, key=lambda row: sort_key(row, sort))
+    )
+    return _frame((*_ENDS, "family", "mappings_before", "mappings_after", *FIGURES), rows)
+
+
+def process_frame(comparison: Comparison, view: View | None = None) -> pd.DataFrame:
+    """One row a process; figures are differences of its totals."""
+    sort = (view or View()).sort
+    rows = (
+        (
+            *_ends(comparison, p),
+            None if p.totals_before is None else p.totals_before.mappings,
+            None if p.totals_after is None else p.totals_after.mappings,
+            *(len(p.changes), p.unchanged),
+            *p.delta,
+        )
+        for p in sorted(comparison.processes, key=lambda p: sort_key(p, sort))
+    )
+    return _frame((*_ENDS, "mappings_before", "mappings_after", "changes", "unchanged", *FIGURES), rows)
+
+
+def _ref_cells(ref: SnapshotRef) -> tuple[Any, ...]:
+    return (ref.id, to_datetime(ref.taken_at_us), ref.host, ref.label, ref.source)
+
+
+def snapshot_frame(summaries: Sequence[SnapshotSummary]) -> pd.DataFrame:
+    """One row a snapshot."""
+    columns = ("id", "taken_at", "host", "label", "source", "duration_us", "processes", "mappings", "rss_kib", "footprint_kib")
+    rows = (
+        (*_ref_cells(row.ref), row.ref.duration_us, sum(row.statuses.values()), row.mappings, row.rss_kib, row.footprint_kib) for row in summaries
+    )
+    return _frame(columns, rows)
+
+
+def process_summary_frame(summaries: Sequence[ProcessSummary]) -> pd.DataFrame:
+    """One row a process, its figures when it was first and last seen."""
+    shown = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", "footprint_kib")
+    ends = ("snapshot_first", "taken_at_first", "snapshot_last", "taken_at_last")
+    columns = ("pid", "command", "command_line", "host", "snapshots", *ends, *(f"{name}_{end}" for name in shown for end in ("first", "last")))
+    rows = (
+        (
+            *(row.process.pid, row.process.name, row.process.command_line, row.host, row.captures),
+            *(cell for ref in (row.first, row.last) for cell in (ref.id, to_datetime(ref.taken_at_us))),
+            *(totals.get(name) for name in shown for totals in (row.totals_first, row.totals_last)),
+        )
+        for row in summaries
+    )
+    return _frame(columns, rows)

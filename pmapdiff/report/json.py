@@ -1,0 +1,205 @@
+"""JSON: the contract with scripts (docs/json.md). Field names are stable, addresses are "0x…" strings, missing is null."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
+from pmapdiff.model import COUNTERS, FIGURES, Capture, Figures, Mapping, ProcessInfo, Snapshot, SnapshotRef, Totals
+from pmapdiff.model.counters import figures_dict
+from pmapdiff.report.base import View, register
+from pmapdiff.report.rows import chosen_rows
+from pmapdiff.report.shape import choose
+from pmapdiff.store import ProcessSummary, SnapshotSummary
+from pmapdiff.text import decode
+from pmapdiff.units import format_moment_utc
+
+
+def _write(value: dict[str, Any], out: TextIO) -> None:
+    # ASCII only: names of strangers arrive exactly, and cannot drive a terminal that shows them.
+    json.dump(value, out, indent=1)
+    out.write("\n")
+
+
+def snapshot_value(ref: SnapshotRef) -> dict[str, Any]:
+    """SNAPSHOT of the contract."""
+    return {"id": ref.id, "taken_at": format_moment_utc(ref.taken_at_us), "host": ref.host, "label": ref.label, "source": ref.source}
+
+
+def totals_value(totals: Totals | None) -> dict[str, int | None]:
+    """The number of mappings and every figure in KiB; all null without a table."""
+    if totals is None:
+        return {"mappings": None, **dict.fromkeys(FIGURES)}
+    return {"mappings": totals.mappings, **figures_dict(totals.figures)}
+
+
+def mapping_value(mapping: Mapping, family: str | None = None) -> dict[str, Any]:
+    """One row of a mapping table with every counter."""
+    figures = figures_dict(mapping.figures)
+    value: dict[str, Any] = {
+        "start": hex(mapping.start),
+        "end": hex(mapping.end),
+        "perms": mapping.perms,
+        "offset": None if mapping.offset is None else hex(mapping.offset),
+        "device": mapping.device,
+        "inode": mapping.inode,
+        "name": decode(mapping.name),
+    }
+    if family is not None:
+        value["family"] = family
+    value["vm_flags"] = None if mapping.flags is None else decode(mapping.flags).split()
+    value.update(figures)
+    value.update({c.attribute: mapping.counters[i] for i, c in enumerate(COUNTERS) if c.attribute not in figures})
+    if mapping.layout is not None and mapping.layout.extra_labels:
+        values = (decode(v).strip() if isinstance(v, bytes) else v for v in mapping.extra)
+        value["other"] = dict(zip(mapping.layout.extra_labels, values, strict=True))
+    return value
+
+
+def _side_value(mapping: Mapping) -> dict[str, Any]:
+    """A mapping within a change: where it was, and its counters by themselves."""
+    whole = mapping_value(mapping)
+    place = {key: whole[key] for key in ("start", "end", "perms", "offset", "device", "inode", "name")}
+    return {**place, "counters": {key: value for key, value in whole.items() if key not in place and key != "vm_flags"}}
+
+
+def _delta(figures: Figures) -> dict[str, int | None]:
+    return figures_dict(figures)
+
+
+def _change_value(change: Change) -> dict[str, Any]:
+    return {
+        "change": list(change.kinds),
+        "possibly": change.possibly,
+        "family": change.family,
+        "name": change.name,
+        "path": change.path,
+        "offset": None if change.offset is None else hex(change.offset),
+        "perms": change.perms,
+        "before": [_side_value(m) for m in change.before],
+        "after": [_side_value(m) for m in change.after],
+        "delta": _delta(change.delta),
+    }
+
+
+def _family_value(row: FamilyChange) -> dict[str, Any]:
+    return {
+        "family": row.family,
+        "mappings_before": row.mappings_before,
+        "mappings_after": row.mappings_after,
+        "before": figures_dict(row.before),
+        "after": figures_dict(row.after),
+        "delta": _delta(row.delta),
+    }
+
+
+def _process_comparison(process: ProcessComparison, view: View) -> dict[str, Any]:
+    chosen = choose(process, view.sort, view.threshold_kib, view.top)
+    mappings = [None if totals is None else totals.mappings for totals in (process.totals_before, process.totals_after)]
+    return {
+        "pid": process.process.pid if process.after is not None else None,
+        "pid_before": None if process.before is None else process.before.process.pid,
+        "command": process.process.name,
+        "command_line": process.process.command_line,
+        "match": process.match.value,
+        "complete": process.complete,
+        "status": [None if capture is None else capture.status.value for capture in (process.before, process.after)],
+        "missing": list(process.missing),
+        "totals": {
+            "before": totals_value(process.totals_before),
+            "after": totals_value(process.totals_after),
+            "delta": {"mappings": None if None in mappings else (mappings[1] or 0) - (mappings[0] or 0), **_delta(process.delta)},
+        },
+        "families": [_family_value(row) for row in process.families],
+        "changes": [_change_value(change) for change in chosen.shown],
+        "below_threshold": {"changes": chosen.hidden, "delta": _delta(chosen.hidden_delta)},
+        "unchanged": process.unchanged,
+    }
+
+
+@register("compare", "json")
+def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
+    """`pmapdiff.compare/1`; the whole result whatever the view, but for its threshold, order and top."""
+    _write(
+        {
+            "schema": "pmapdiff.compare/1",
+            "before": snapshot_value(result.before),
+            "after": snapshot_value(result.after),
+            "processes": [_process_comparison(process, view) for process in result.processes],
+        },
+        out,
+    )
+
+
+def process_value(info: ProcessInfo) -> dict[str, Any]:
+    """Who a process is."""
+    return {
+        "pid": info.pid,
+        "command": info.name,
+        "command_line": info.command_line,
+        "exe": None if info.exe is None else decode(info.exe),
+        "ppid": info.ppid,
+        "uid": info.uid,
+        "cgroup": None if info.cgroup is None else decode(info.cgroup),
+        "container": info.container,
+        "unit": info.unit,
+        "started_at": None if info.started_at_us is None else format_moment_utc(info.started_at_us),
+    }
+
+
+def _capture_value(capture: Capture, mappings: Sequence[tuple[Mapping, str]]) -> dict[str, Any]:
+    return {
+        **process_value(capture.process),
+        "status": capture.status.value,
+        "note": capture.note,
+        "threads": capture.threads,
+        "vm_hwm_kib": capture.vm_hwm_kib,
+        "cgroup_limit_bytes": capture.cgroup_limit_bytes,
+        "cgroup_usage_bytes": capture.cgroup_usage_bytes,
+        "read_us": capture.read_us,
+        "totals": totals_value(None if capture.table is None else capture.table.totals),
+        "mappings": [mapping_value(mapping, family) for mapping, family in mappings],
+    }
+
+
+@register("show", "json")
+def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
+    """`pmapdiff.show/1`."""
+    processes = [_capture_value(capture, chosen_rows(capture, view)) for capture in result.captures]
+    _write({"schema": "pmapdiff.show/1", "snapshot": snapshot_value(result.ref), "processes": processes}, out)
+
+
+@register("snapshots", "json")
+def write_snapshots(result: Sequence[SnapshotSummary], _view: View, out: TextIO) -> None:
+    """`pmapdiff.snapshots/1`."""
+    rows = [
+        {
+            **snapshot_value(row.ref),
+            "duration_us": row.ref.duration_us,
+            "processes": sum(row.statuses.values()),
+            "statuses": {status.value: count for status, count in row.statuses.items()},
+            "mappings": row.mappings,
+            "rss_kib": row.rss_kib,
+            "footprint_kib": row.footprint_kib,
+        }
+        for row in result
+    ]
+    _write({"schema": "pmapdiff.snapshots/1", "snapshots": rows}, out)
+
+
+@register("processes", "json")
+def write_processes(result: Sequence[ProcessSummary], _view: View, out: TextIO) -> None:
+    """`pmapdiff.processes/1`."""
+    rows = [
+        {
+            **process_value(row.process),
+            "host": row.host,
+            "snapshots": row.captures,
+            "first": {**snapshot_value(row.first), "totals": totals_value(row.totals_first)},
+            "last": {**snapshot_value(row.last), "totals": totals_value(row.totals_last)},
+        }
+        for row in result
+    ]
+    _write({"schema": "pmapdiff.processes/1", "processes": rows}, out)

@@ -1,0 +1,80 @@
+"""Markdown for a ticket or a merge request; what strangers named is shown, not interpreted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from pmapdiff.align import Match
+from pmapdiff.compare import Comparison, family_changes
+from pmapdiff.report.base import View, register
+from pmapdiff.report.shape import (
+    MAIN_FIGURES,
+    caveats,
+    change_words,
+    choose,
+    figure_of,
+    headline,
+    process_title,
+    region_name,
+    snapshot_words,
+    sort_key,
+)
+from pmapdiff.text import printable
+from pmapdiff.units import format_delta_kib, format_kib
+
+# Entities for what starts HTML, a mention, a reference or a bare link; a backslash before the rest. In one pass, so that
+# nothing that was escaped is escaped again.
+_SPECIAL = re.compile(r"[\\`*_\[\]|~&<>@#]|://|(?<=www)\.")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "#": "&#35;", "://": "&#58;//", ".": "&#46;"}
+
+
+def escape(text: str) -> str:
+    """Text that stays text: no emphasis, links, HTML, mentions, references or cell borders."""
+    return _SPECIAL.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), printable(text))
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO) -> None:
+    numbers = len(header) - 2
+    out.write(f"| {' | '.join(header)} |\n|{'---:|' * numbers}{'---|' * 2}\n")
+    for row in rows:
+        out.write(f"| {' | '.join(row)} |\n")
+    out.write("\n")
+
+
+def _cells(delta: Sequence[int | None]) -> list[str]:
+    return [format_delta_kib(figure_of(tuple(delta), name)) for name in MAIN_FIGURES]
+
+
+@register("compare", "markdown")
+def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
+    """The headline of each process, and a table of its changes, families, or all processes in one."""
+    out.write(f"- before: {escape(snapshot_words(result.before))}\n- after: {escape(snapshot_words(result.after))}\n\n")
+    titles = ["Size", "Rss", "Dirty", "Swap"]
+    if view.by == "process":
+        ordered = sorted(result.processes, key=lambda process: sort_key(process, view.sort))
+        return _table([*titles, "Match", "Process"], ([*_cells(p.delta), p.match.value, escape(process_title(p.process))] for p in ordered), out)
+    if view.by == "family":
+        families = sorted(family_changes(result.processes), key=lambda row: sort_key(row, view.sort))
+        counts = (f"{row.mappings_before} → {row.mappings_after}" for row in families)
+        return _table(
+            [*titles, "Mappings", "Family"], ([*_cells(row.delta), count, row.family] for row, count in zip(families, counts, strict=True)), out
+        )
+    told = [p for p in result.processes if p.changes or p.match in (Match.NEW, Match.GONE) or caveats(p)]
+    for process in told:
+        out.write(f"**{escape(headline(process, result))}**\n\n")
+        for caveat in caveats(process):
+            out.write(f"> note: {escape(caveat)}\n\n")
+        if not process.changes or process.totals_before is None or process.totals_after is None:
+            continue
+        chosen = choose(process, view.sort, view.threshold_kib, view.top)
+        rows = [[*(format_kib(process.totals_before.get(name)) for name in MAIN_FIGURES), "before", f"{process.totals_before.mappings:,} mappings"]]
+        rows += [[*_cells(c.delta), change_words(c), escape(region_name(c))] for c in chosen.shown]
+        if chosen.hidden:
+            rows.append([*_cells(chosen.hidden_delta), "", f"{chosen.hidden:,} smaller changes"])
+        rows.append([*(format_kib(process.totals_after.get(name)) for name in MAIN_FIGURES), "after", f"{process.totals_after.mappings:,} mappings"])
+        _table([*titles, "Change", "Mapping"], rows, out)
+    if len(told) < len(result.processes):
+        out.write(f"{len(result.processes) - len(told):,} processes without any change\n")
+    return None

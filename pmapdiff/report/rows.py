@@ -1,0 +1,27 @@
+"""The rows of a mapping table as a report shows them: chosen, in order, with their families."""
+
+from __future__ import annotations
+
+from pmapdiff.align import classify
+from pmapdiff.errors import UsageError
+from pmapdiff.model import FIGURE_INDEX, Capture, Mapping
+from pmapdiff.report.base import View
+from pmapdiff.report.shape import SORTS
+
+
+def chosen_rows(capture: Capture, view: View) -> list[tuple[Mapping, str]]:
+    """The mappings of a capture with their families, sorted and cut as the view says; none without a table.
+
+    Largest first for a figure; in the order of addresses unless told otherwise.
+    """
+    if capture.table is None:
+        return []
+    rows = list(zip(capture.table.mappings, classify(capture.table.mappings), strict=True))
+    if view.sort == "name":
+        rows.sort(key=lambda row: row[0].name)
+    elif view.sort in SORTS:
+        index = FIGURE_INDEX[f"{view.sort}_kib"]
+        rows.sort(key=lambda row: -(row[0].figures[index] or 0))
+    elif view.sort not in (None, "address"):
+        raise UsageError(f"--sort {view.sort}: one of address, {', '.join(SORTS)}")
+    return rows[: view.top] if view.top else rows

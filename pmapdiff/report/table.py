@@ -1,0 +1,71 @@
+"""Aligned columns for terminals: numbers to the right, names last and cut in the middle, nothing wraps.
+
+Not rich's Table: it takes 0.4 ms a row, and a process may have 65,000 mappings. Cell widths and styles are rich's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.color import ColorSystem
+from rich.style import Style
+
+from pmapdiff.report.base import View
+
+_GAP = "  "
+_NARROWEST_NAME = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Text that is safe to print, and how it looks where colour is wanted."""
+
+    text: str
+    style: str = ""
+
+
+Row = Sequence[Cell | str]
+
+
+def paint(text: str, style: str, view: View) -> str:
+    """The text in a style, if the view has colour."""
+    return Style.parse(style).render(text, color_system=ColorSystem.STANDARD) if view.colour and style and text else text
+
+
+def shorten(text: str, width: int) -> str:
+    """The text in at most `width` columns, cut in the middle: the end of a path tells more than its middle."""
+    if cell_len(text) <= width:
+        return text
+    if width < 2:
+        return set_cell_size(text, max(width, 0))
+    tail_width = (width - 1) * 2 // 3
+    head = set_cell_size(text, width - 1 - tail_width)
+    tail = chop_cells(text[::-1], tail_width)[0][::-1]
+    return f"{head}…{tail}"
+
+
+def write_table(header: Sequence[str], left: frozenset[int], rows: Iterable[Row], view: View, out: TextIO) -> None:
+    """Write rows under a header; columns in `left` are aligned to the left, the last one takes what is left of the width.
+
+    A row that is empty becomes a rule under the numbers above it.
+    """
+    body = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    widths = [max(cell_len(header[i]), *(cell_len(row[i].text) for row in body if row), 0) for i in range(len(header))]
+    last = len(header) - 1
+    if view.width is not None:
+        room = view.width - sum(widths[:-1]) - len(_GAP) * last
+        widths[last] = min(widths[last], max(room, _NARROWEST_NAME))
+    for row in [[Cell(title, "bold") for title in header], *body]:
+        if not row:
+            out.write(_GAP.join("─" * widths[i] for i in range(len(header)) if i not in left).rstrip() + "\n")
+            continue
+        parts = []
+        for i, cell in enumerate(row):
+            text = shorten(cell.text, widths[i]) if i == last else cell.text
+            padding = " " * (widths[i] - cell_len(text))
+            painted = paint(text, cell.style, view)
+            parts.append(painted + padding if i in left else padding + painted)
+        out.write(_GAP.join(parts).rstrip() + "\n")

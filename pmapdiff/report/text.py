@@ -1,0 +1,237 @@
+"""Text for a terminal: the answer on the first screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from pmapdiff.align import Match
+from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison, family_changes
+from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Snapshot, Totals
+from pmapdiff.model.counters import sum_figures
+from pmapdiff.report.base import View, register
+from pmapdiff.report.rows import chosen_rows
+from pmapdiff.report.shape import (
+    MAIN_FIGURES,
+    caveats,
+    change_words,
+    choose,
+    figure_of,
+    headline,
+    process_title,
+    region_name,
+    snapshot_words,
+    sort_key,
+)
+from pmapdiff.report.table import Cell, Row, paint, write_table
+from pmapdiff.store import ProcessSummary, SnapshotSummary
+from pmapdiff.text import decode, printable
+from pmapdiff.units import format_delta_kib, format_kib, format_moment_local
+
+# What fits on a first screen: one process in full, or the head of each of several.
+_ROWS_ONE_PROCESS = 15
+_ROWS_EACH_PROCESS = 4
+_PROCESSES = 8
+_WIDE = 120
+
+_STYLES = {"new": "yellow", "grew": "red", "shrank": "green", "gone": "green", "dirtied": "magenta", "cleaned": "green"}
+_TITLES = {"size_kib": "Size", "rss_kib": "Rss", "pss_kib": "Pss", "dirty_kib": "Dirty", "swap_kib": "Swap", "footprint_kib": "Footprint"}
+
+
+def _figures(view: View) -> tuple[str, ...]:
+    if view.width is not None and view.width >= _WIDE:
+        return ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", "footprint_kib")
+    return MAIN_FIGURES
+
+
+def _delta_cells(delta: Figures, figures: Sequence[str]) -> list[Cell]:
+    cells = []
+    for name in figures:
+        value = figure_of(delta, name)
+        cells.append(Cell(format_delta_kib(value), "" if not value else "red" if value > 0 else "green"))
+    return cells
+
+
+def _total_cells(totals: Totals, figures: Sequence[str]) -> list[Cell]:
+    return [Cell(format_kib(totals.get(name)), "bold") for name in figures]
+
+
+@register("compare", "text")
+def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
+    """Which two snapshots, then for each process the headline, the changes and totals that add up."""
+    out.write(f"before  {snapshot_words(result.before)}\nafter   {snapshot_words(result.after)}\n\n")
+    if view.by == "process":
+        _write_processes(result, view, out)
+    elif view.by == "family" and len(result.processes) > 1:
+        _write_families(family_changes(result.processes), view, out)
+    else:
+        _write_each(result, view, out)
+
+
+def _write_each(result: Comparison, view: View, out: TextIO) -> None:
+    several = len(result.processes) > 1
+    told = [p for p in result.processes if p.changes or p.match in (Match.NEW, Match.GONE) or caveats(p)] if several else list(result.processes)
+    limit = len(told) if view.top is not None else _PROCESSES
+    for process in told[:limit]:
+        out.write(paint(headline(process, result), "bold", view) + "\n")
+        for caveat in caveats(process):
+            out.write(paint(f"  note: {caveat}", "yellow", view) + "\n")
+        if process.changes and view.by == "family":
+            _write_families(process.families, view, out)
+        elif process.changes and not (several and process.match in (Match.NEW, Match.GONE) and view.top is None):
+            _write_changes(process, view, (_ROWS_EACH_PROCESS if several else _ROWS_ONE_PROCESS) if view.top is None else view.top, out)
+        out.write("\n")
+    if len(told) > limit:
+        out.write(f"{len(told) - limit:,} more processes changed less: see them with --by process, --top 0 or --pid\n")
+    if several and len(told) < len(result.processes):
+        out.write(f"{len(result.processes) - len(told):,} processes without any change\n")
+    if not result.processes:
+        out.write("no process in either snapshot\n")
+
+
+def _write_changes(process: ProcessComparison, view: View, top: int, out: TextIO) -> None:
+    figures = _figures(view)
+    chosen = choose(process, view.sort, view.threshold_kib, top)
+    wide = view.width is not None and view.width >= _WIDE
+    rows: list[Row] = []
+    assert process.totals_before is not None
+    assert process.totals_after is not None
+    blanks = ["", "", ""] if wide else [""]
+    rows.append([*_total_cells(process.totals_before, figures), *blanks, f"before, {process.totals_before.mappings:,} mappings"])
+    for change in chosen.shown:
+        words = Cell(change_words(change), _STYLES.get(change.kinds[0], ""))
+        place = [change.family, _address(change)] if wide else []
+        rows.append([*_delta_cells(change.delta, figures), words, *place, region_name(change)])
+    if chosen.hidden:
+        why = "smaller" if view.sort is None else "further"
+        rows.append([*_delta_cells(chosen.hidden_delta, figures), *blanks, f"{chosen.hidden:,} {why} change{'s' * (chosen.hidden > 1)}"])
+    rows.append([])
+    rows.append([*_delta_cells(process.delta, figures), *blanks, f"in all; {process.unchanged:,} mappings unchanged"])
+    rows.append([*_total_cells(process.totals_after, figures), *blanks, f"after, {process.totals_after.mappings:,} mappings"])
+    count = len(figures)
+    header = [*(_TITLES[name] for name in figures), "Change", *(["Family", "Address"] if wide else []), "Mapping"]
+    write_table(header, frozenset(range(count, len(header))), rows, view, out)
+
+
+def _address(change: Change) -> str:
+    mappings = change.after or change.before
+    return f"{mappings[0].start:x}-{max(m.end for m in mappings):x}"
+
+
+def _write_families(families: Sequence[FamilyChange], view: View, out: TextIO) -> None:
+    figures = _figures(view)
+    rows: list[Row] = []
+    hidden = []
+    for row in sorted(families, key=lambda row: sort_key(row, view.sort)):
+        if view.threshold_kib > 0 and all(abs(row.get(name) or 0) < view.threshold_kib for name in MAIN_FIGURES):
+            hidden.append(row)
+            continue
+        count = str(row.mappings_after)
+        if row.mappings_before != row.mappings_after:
+            count = f"{row.mappings_before} → {row.mappings_after}"
+        rows.append([*_delta_cells(row.delta, figures), count, row.family])
+    if hidden:
+        rest = sum_figures(row.delta for row in hidden)
+        rows.append([*_delta_cells(rest, figures), "", f"{len(hidden)} families below the threshold"])
+    rows.append([])
+    rows.append([*_delta_cells(sum_figures(row.delta for row in families), figures), str(sum(row.mappings_after for row in families)), "in all"])
+    write_table([*(_TITLES[name] for name in figures), "Mappings", "Family"], frozenset([len(figures) + 1]), rows, view, out)
+
+
+def _write_processes(result: Comparison, view: View, out: TextIO) -> None:
+    figures = _figures(view)
+    rows: list[Row] = []
+    ordered = sorted(result.processes, key=lambda process: sort_key(process, view.sort))
+    shown = [p for p in ordered if not p.changes or any(abs(p.get(name) or 0) >= view.threshold_kib for name in MAIN_FIGURES)]
+    limit = view.top or len(shown)
+    for process in shown[:limit]:
+        rows.append([*_delta_cells(process.delta, figures), f"{len(process.changes):,}", process.match.value, process_title(process.process)])
+    hidden = [p for p in ordered if id(p) not in {id(q) for q in shown[:limit]}]
+    if hidden:
+        rows.append(
+            [*_delta_cells(sum_figures(p.delta for p in hidden), figures), "", "", f"{len(hidden):,} processes below the threshold or the top"]
+        )
+    rows.append([])
+    rows.append([*_delta_cells(sum_figures(p.delta for p in ordered), figures), "", "", "in all"])
+    write_table(
+        [*(_TITLES[name] for name in figures), "Changes", "Match", "Process"], frozenset([len(figures) + 1, len(figures) + 2]), rows, view, out
+    )
+
+
+@register("show", "text")
+def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
+    """The tables of a snapshot, as pmap prints them: a row a mapping, then the totals."""
+    out.write(f"{snapshot_words(result.ref)}\n")
+    for capture in result.captures:
+        out.write("\n" + paint(f"{process_title(capture.process)}: {printable(capture.process.command_line)}", "bold", view) + "\n")
+        if capture.status != "complete":
+            note = f": {printable(capture.note)}" if capture.note else ""
+            out.write(paint(f"  note: this capture is marked {capture.status}{note}", "yellow", view) + "\n")
+        if capture.table is not None:
+            _write_mappings(capture, view, out)
+    if not result.captures:
+        out.write("no process\n")
+
+
+def _write_mappings(capture: Capture, view: View, out: TextIO) -> None:
+    assert capture.table is not None
+    wide = view.width is not None and view.width >= _WIDE
+    totals = capture.table.totals
+    figures = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", *(("anonymous_kib",) if wide else ()))
+    indexes = [FIGURE_INDEX[name] for name in figures]
+    chosen = chosen_rows(capture, view)
+    rows: list[Row] = []
+    for mapping, family in chosen:
+        values = mapping.figures
+        cells: list[Cell | str] = [f"{mapping.start:016x}", *(_plain(values[i]) for i in indexes), mapping.perms]
+        if wide:
+            cells += ["-" if mapping.offset is None else f"{mapping.offset:x}", family]
+        rows.append([*cells, printable(decode(mapping.name)) or "[anon]"])
+    rows.append([])
+    rest = len(capture.table.mappings) - len(chosen)
+    note = f"{totals.mappings:,} mappings" + (f", {rest:,} of them not shown" if rest else "")
+    blanks = ["", "", ""] if wide else [""]
+    rows.append([Cell("total KiB", "bold"), *(Cell(_plain(totals.figures[i]), "bold") for i in indexes), *blanks, note])
+    titles = ["Size", "Rss", "Pss", "Dirty", "Swap", *(["Anonymous"] if wide else [])]
+    header = ["Address", *titles, "Perms", *(["Offset", "Family"] if wide else []), "Mapping"]
+    left = {0, len(header) - 1, len(titles) + 1} | ({len(header) - 2} if wide else set())
+    write_table(header, frozenset(left), rows, view, out)
+
+
+def _plain(kib: int | None) -> str:
+    return "-" if kib is None else str(kib)
+
+
+@register("snapshots", "text")
+def write_snapshots(result: Sequence[SnapshotSummary], view: View, out: TextIO) -> None:
+    """A row a snapshot, the newest last."""
+    rows: list[Row] = []
+    for row in result:
+        marks = ", ".join(f"{count} {status}" for status, count in row.statuses.items() if status != "complete")
+        about = [printable(row.ref.label or ""), "" if row.ref.source == "live" else printable(row.ref.source), marks]
+        rows.append(
+            [
+                str(row.ref.id),
+                format_moment_local(row.ref.taken_at_us),
+                f"{sum(row.statuses.values()):,}",
+                f"{row.mappings:,}",
+                format_kib(row.rss_kib),
+                format_kib(row.footprint_kib),
+                "; ".join(part for part in about if part),
+            ]
+        )
+    write_table(["#", "Taken at", "Procs", "Mappings", "Rss", "Footprint", "Label"], frozenset([1, 6]), rows, view, out)
+
+
+@register("processes", "text")
+def write_processes(result: Sequence[ProcessSummary], view: View, out: TextIO) -> None:
+    """A row a process, first against last, so that the fat and the growing stand out."""
+    rows: list[Row] = []
+    for row in result:
+        cells: list[Cell | str] = [str(row.process.pid), f"{row.captures:,}", format_kib(row.totals_last.get("size_kib"))]
+        for figure in ("rss_kib", "footprint_kib"):
+            first, last = row.totals_first.get(figure), row.totals_last.get(figure)
+            delta = None if first is None or last is None else last - first
+            cells += [format_kib(last), Cell(format_delta_kib(delta), "" if not delta else "red" if delta > 0 else "green")]
+        rows.append([*cells, printable(row.process.command_line)])
+    write_table(["PID", "Snaps", "Size", "Rss", "± first", "Footprint", "± first", "Command"], frozenset([7]), rows, view, out)

@@ -1,0 +1,307 @@
+"""The store as its users see it: open, record into, look up, load."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Engine, Select, and_, func, select
+from sqlalchemy.engine import Connection
+
+from pmapdiff.errors import NotFoundError, UsageError
+from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
+from pmapdiff.store.append import KnownProcess, append_snapshots, known_processes
+from pmapdiff.store.bulk import chunks
+from pmapdiff.store.check import check_store
+from pmapdiff.store.engine import current_revision, open_engine, sqlite_path, translated_errors
+from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture
+from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, process, snapshot, string, totals, usage
+from pmapdiff.store.when import ById, ByRank, parse_when
+from pmapdiff.text import decode, printable
+from pmapdiff.units import format_moment_local
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFilter:
+    """Which processes to look at: any of these pids, and a name that this regular expression is found in.
+
+    `name` is searched in comm and in the program's path and basename, as `record --name` does.
+    """
+
+    pids: frozenset[int] = frozenset()
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            try:
+                re.compile(self.name)
+            except re.error as error:
+                raise UsageError(f"--name {self.name!r} is no regular expression: {error}") from None
+
+    @property
+    def everything(self) -> bool:
+        """Whether it lets every process through."""
+        return not self.pids and self.name is None
+
+    def accepts(self, info: ProcessInfo) -> bool:
+        """Whether this process is wanted."""
+        if self.pids and info.pid not in self.pids:
+            return False
+        return self.name is None or self._name_found(info.comm, info.exe)
+
+    def _name_found(self, comm: bytes, exe: bytes | None) -> bool:
+        path = decode(exe or b"")
+        return any(re.search(self.name or "", text) for text in (decode(comm), path, path.rsplit("/", 1)[-1]))
+
+    def describe(self) -> str:
+        """`--pid 12 --name redis`."""
+        return " ".join([f"--pid {pid}" for pid in sorted(self.pids)] + ([f"--name {printable(self.name)}"] if self.name is not None else []))
+
+
+EVERYTHING = ProcessFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSummary:
+    """A snapshot and what is in it: the number of captures of each status, mappings, Rss and footprint in KiB."""
+
+    ref: SnapshotRef
+    statuses: dict[Status, int]
+    mappings: int
+    rss_kib: int | None
+    footprint_kib: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSummary:
+    """A process through all its captures: when it was first and last seen with a table, and its totals then."""
+
+    process: ProcessInfo
+    host: str
+    captures: int
+    first: SnapshotRef
+    last: SnapshotRef
+    totals_first: Totals
+    totals_last: Totals
+
+
+class Store:
+    """A database of snapshots. Use `Store.open`."""
+
+    def __init__(self, engine: Engine, location: str) -> None:
+        self.engine = engine
+        self.location = location
+
+    @classmethod
+    def open(cls, location: str, *, write: bool = False) -> Store:
+        """Open the store at a path or URL; to write is to make or upgrade it first.
+
+        Raises StoreError if it cannot be used, NotFoundError if there is none and it is only to be read.
+        """
+        return cls(open_engine(location, write=write), location)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated_errors(self.location), self.engine.connect() as connection:
+            yield connection
+
+    # The sink of the recorder.
+
+    def known(self, host: str, identities: Collection[ProcessIdentity]) -> dict[ProcessIdentity, KnownProcess]:
+        """Which of these processes the store has, and the digest of the last text of each."""
+        with translated_errors(self.location):
+            return known_processes(self.engine, host, identities)
+
+    def write(self, taken: Snapshot) -> SnapshotRef:
+        """Store a snapshot, whole or not at all."""
+        return self.write_all([taken])[0]
+
+    def write_all(self, taken: Iterable[Snapshot]) -> list[SnapshotRef]:
+        """Store several snapshots in one transaction."""
+        with translated_errors(self.location):
+            return append_snapshots(self.engine, taken)
+
+    # Looking up.
+
+    def resolve(self, text: str, wanted: ProcessFilter = EVERYTHING) -> SnapshotRef:
+        """The snapshot that a WHEN means. Raises NotFoundError with what there is instead.
+
+        With a filter, `latest`, `first`, labels and times mean snapshots that hold a table of such a process.
+        """
+        when = parse_when(text)
+        with self._reading() as connection:
+            if isinstance(when, ById):
+                row = connection.execute(snapshot_query().where(snapshot.c.id == when.id)).first()
+                if row is None:
+                    raise NotFoundError(f"there is no snapshot {when.id}: {self._what_there_is(connection)}")
+                return snapshot_ref(row)
+            newest = (snapshot.c.taken_at.desc(), snapshot.c.id.desc())
+            query = self._holding(connection, snapshot_query(), wanted)
+            if when is None:
+                query = query.where(snapshot.c.label == text).order_by(*newest)
+                what = f"no label {printable(text)!r}, and it is no time either"
+            elif isinstance(when, ByRank):
+                if when.back is None:
+                    query = query.order_by(snapshot.c.taken_at, snapshot.c.id)
+                else:
+                    query = query.order_by(*newest).offset(when.back)
+                what = f"no snapshot {printable(text)!r}"
+            else:
+                query = query.where(snapshot.c.taken_at <= when.moment_us).order_by(*newest)
+                what = f"no snapshot at or before {format_moment_local(when.moment_us)}"
+            row = connection.execute(query.limit(1)).first()
+            if row is None:
+                holding = "" if wanted.everything else f" of {wanted.describe()}"
+                raise NotFoundError(f"there is {what}{holding}: {self._what_there_is(connection)}")
+            return snapshot_ref(row)
+
+    def _holding(self, connection: Connection, query: Select[Any], wanted: ProcessFilter) -> Select[Any]:
+        if wanted.everything:
+            return query
+        ids = self._process_ids(connection, wanted)
+        holding = select(capture.c.snapshot_id).where(capture.c.process_id.in_(ids), capture.c.status.in_(WITH_TABLE))
+        return query.where(snapshot.c.id.in_(holding))
+
+    def _process_ids(self, connection: Connection, wanted: ProcessFilter) -> list[int]:
+        comm, exe = string.alias("comm"), string.alias("exe")
+        query = (
+            select(process.c.id, process.c.pid, comm.c.raw, exe.c.raw)
+            .join_from(process, comm, comm.c.id == process.c.comm_id)
+            .join(exe, exe.c.id == process.c.exe_id, isouter=True)
+        )
+        if wanted.pids:
+            query = query.where(process.c.pid.in_(wanted.pids))
+        found = []
+        for number, pid, name, path in connection.execute(query):
+            info = ProcessInfo(ProcessIdentity("", pid, 0, ""), bytes(name), exe=None if path is None else bytes(path))
+            if wanted.accepts(info):
+                found.append(number)
+        return found
+
+    def _what_there_is(self, connection: Connection) -> str:
+        ends = [connection.execute(snapshot_query().order_by(order).limit(1)).first() for order in (snapshot.c.taken_at, snapshot.c.taken_at.desc())]
+        if ends[0] is None or ends[1] is None:
+            return "the store is empty: make a snapshot with `pmapdiff record`"
+        first, last = (f"#{row.id} of {format_moment_local(row.taken_at)}" for row in ends if row is not None)
+        return f"the store has {first} to {last}; see `pmapdiff snapshots`"
+
+    # Loading.
+
+    def load(self, ref: SnapshotRef, wanted: ProcessFilter = EVERYTHING) -> Snapshot:
+        """A snapshot with the mapping tables of the wanted processes. Raises NotFoundError if it holds none of them."""
+        assert ref.id is not None
+        with self._reading() as connection:
+            reader = TableReader(connection)
+            captures: list[Capture] = []
+            for stored in captures_of(connection, ref.id):
+                item = stored.capture
+                if wanted.accepts(item.process):
+                    captures.append(replace(item, table=reader.table(stored.process_id, stored.seq)) if item.totals is not None else item)
+        if not captures and not wanted.everything:
+            raise NotFoundError(f"snapshot {ref.id} of {format_moment_local(ref.taken_at_us)} has no process that matches {wanted.describe()}")
+        return Snapshot(ref, tuple(captures))
+
+    def snapshots(self, limit: int | None = None) -> list[SnapshotSummary]:
+        """The newest snapshots (all of them without a limit), oldest first."""
+        with self._reading() as connection:
+            query = snapshot_query().order_by(snapshot.c.taken_at.desc(), snapshot.c.id.desc())
+            refs = [snapshot_ref(row) for row in connection.execute(query if limit is None else query.limit(limit))]
+            summaries = {ref.id: SnapshotSummary(ref, {}, 0, 0, 0) for ref in reversed(refs)}
+            counted = (
+                select(
+                    capture.c.snapshot_id,
+                    capture.c.status,
+                    func.count(),
+                    func.coalesce(func.sum(totals.c.mappings), 0),
+                    *_sum_or_null(totals.c.rss_kib),
+                    *_sum_or_null(totals.c.footprint_kib),
+                )
+                .join_from(capture, totals, _totals_of_capture(), isouter=True)
+                .group_by(capture.c.snapshot_id, capture.c.status)
+            )
+            for part in chunks(summaries):
+                for number, status, count, mappings, rss, rss_missing, footprint, footprint_missing in connection.execute(
+                    counted.where(capture.c.snapshot_id.in_(part))
+                ):
+                    old = summaries[number]
+                    name = STATUSES[status]
+                    summaries[number] = SnapshotSummary(
+                        old.ref,
+                        {**old.statuses, name: old.statuses.get(name, 0) + count},
+                        old.mappings + int(mappings),
+                        None if rss_missing or old.rss_kib is None else old.rss_kib + int(rss),
+                        None if footprint_missing or old.footprint_kib is None else old.footprint_kib + int(footprint),
+                    )
+        return list(summaries.values())
+
+    def count_snapshots(self) -> int:
+        """The number of snapshots in the store."""
+        with self._reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(snapshot)).scalar_one())
+
+    def processes(self, wanted: ProcessFilter = EVERYTHING) -> list[ProcessSummary]:
+        """Every process that has a table, with its totals when it was first and last seen."""
+        with self._reading() as connection:
+            ids = None if wanted.everything else self._process_ids(connection, wanted)
+            ends = (
+                select(capture.c.process_id, func.min(capture.c.seq).label("first"), func.max(capture.c.seq).label("last"), func.count().label("n"))
+                .where(capture.c.status.in_(WITH_TABLE))
+                .group_by(capture.c.process_id)
+            )
+            if ids is not None:
+                ends = ends.where(capture.c.process_id.in_(ids))
+            spans = {row.process_id: row for row in connection.execute(ends)}
+            span = ends.subquery()
+            query = capture_query().join(span, and_(span.c.process_id == capture.c.process_id, capture.c.seq.in_([span.c.first, span.c.last])))
+            found = {(item.process_id, item.seq): item for item in map(stored_capture, connection.execute(query))}
+            refs: dict[int, SnapshotRef] = {}
+            for part in chunks({item.snapshot_id for item in found.values()}):
+                for row in connection.execute(snapshot_query().where(snapshot.c.id.in_(part))):
+                    refs[row.id] = snapshot_ref(row)
+        summaries = []
+        for process_id, row in sorted(spans.items()):
+            first, last = found[process_id, row.first], found[process_id, row.last]
+            assert first.capture.totals is not None
+            assert last.capture.totals is not None
+            ref_first, ref_last = refs[first.snapshot_id], refs[last.snapshot_id]
+            summaries.append(
+                ProcessSummary(last.capture.process, ref_last.host, row.n, ref_first, ref_last, first.capture.totals, last.capture.totals)
+            )
+        return summaries
+
+    # Care.
+
+    def check(self, *, tables: bool = True) -> list[str]:
+        """What is wrong with the database, one sentence each; with `tables`, every table is read and added up too."""
+        with self._reading() as connection:
+            return check_store(connection, tables=tables)
+
+    def info(self) -> dict[str, Any]:
+        """Facts about the store: schema revision, rows, bytes, the time it spans."""
+        with self._reading() as connection:
+            facts: dict[str, Any] = {"location": self.location, "backend": self.engine.dialect.name, "schema": current_revision(self.engine)}
+            path = sqlite_path(self.location)
+            facts["bytes"] = path.stat().st_size if path is not None else None
+            for name, table in (("snapshots", snapshot), ("processes", process), ("captures", capture), ("usage_rows", usage)):
+                facts[name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
+            facts["first_us"], facts["last_us"] = connection.execute(select(func.min(snapshot.c.taken_at), func.max(snapshot.c.taken_at))).one()
+            samples = select(func.sum(totals.c.mappings)).select_from(capture).join(totals, _totals_of_capture())
+            facts["mapping_samples"] = int(connection.execute(samples).scalar() or 0)
+        return facts
+
+
+def _sum_or_null(column: Any) -> tuple[Any, Any]:
+    """The sum of a column, and how many rows have totals but lack it: a partial sum must not pass for a whole one."""
+    return func.coalesce(func.sum(column), 0), func.count(totals.c.mappings) - func.count(column)
+
+
+def _totals_of_capture() -> Any:
+    return and_(
+        totals.c.process_id == capture.c.process_id,
+        totals.c.first_seq <= capture.c.seq,
+        totals.c.last_seq >= capture.c.seq,
+        capture.c.status.in_(WITH_TABLE),
+    )
