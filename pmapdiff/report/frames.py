@@ -100,7 +100,7 @@ def change_frame(comparison: Comparison, view: View | None = None) -> pd.DataFra
             *c.delta,
         )
         for process in comparison.processes
-        for c in choose(process, view.sort, view.threshold_kib, view.top).shown
+        for c in choose(process, view, view.top).shown
     )
     return _frame(columns, rows)
 

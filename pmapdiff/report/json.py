@@ -96,7 +96,7 @@ def _family_value(row: FamilyChange) -> dict[str, Any]:
 
 
 def _process_comparison(process: ProcessComparison, view: View) -> dict[str, Any]:
-    chosen = choose(process, view.sort, view.threshold_kib, view.top)
+    chosen = choose(process, view, view.top)
     mappings = [None if totals is None else totals.mappings for totals in (process.totals_before, process.totals_after)]
     return {
         "pid": process.process.pid if process.after is not None else None,

@@ -13,7 +13,7 @@ from pmapdiff.report.shape import (
     MAIN_FIGURES,
     caveats,
     change_words,
-    choose,
+    choose_for_people,
     figure_of,
     headline,
     process_title,
@@ -68,7 +68,7 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
             out.write(f"> note: {escape(caveat)}\n\n")
         if not process.changes or process.totals_before is None or process.totals_after is None:
             continue
-        chosen = choose(process, view.sort, view.threshold_kib, view.top)
+        chosen = choose_for_people(process, view, view.top)
         rows = [[*(format_kib(process.totals_before.get(name)) for name in MAIN_FIGURES), "before", f"{process.totals_before.mappings:,} mappings"]]
         rows += [[*_cells(c.delta), change_words(c), escape(region_name(c))] for c in chosen.shown]
         if chosen.hidden:

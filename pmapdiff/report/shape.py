@@ -11,6 +11,7 @@ from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.errors import UsageError
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Figures, ProcessInfo, SnapshotRef
 from pmapdiff.model.counters import sum_figures
+from pmapdiff.report.base import View
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_local
 
@@ -28,13 +29,26 @@ class Chosen:
     hidden_delta: Figures
 
 
-def choose(process: ProcessComparison, sort: str | None, threshold_kib: int, top: int | None) -> Chosen:
+def choose(process: ProcessComparison, view: View, top: int | None) -> Chosen:
     """The changes of a process that are at least the threshold in some figure, at most `top` of them (0 or None: all)."""
-    ordered = sorted(process.changes, key=lambda change: sort_key(change, sort))
-    large = [c for c in ordered if threshold_kib <= 0 or any(abs(c.get(figure) or 0) >= threshold_kib for figure in MAIN_FIGURES)]
+    ordered = sorted(process.changes, key=lambda change: sort_key(change, view.sort))
+    large = [c for c in ordered if view.threshold_kib <= 0 or any(abs(c.get(figure) or 0) >= view.threshold_kib for figure in MAIN_FIGURES)]
     shown = tuple(large[:top] if top else large)
     kept = {id(change) for change in shown}
     hidden = [change for change in ordered if id(change) not in kept]
+    return Chosen(shown, len(hidden), sum_figures(change.delta for change in hidden))
+
+
+def choose_for_people(process: ProcessComparison, view: View, top: int | None) -> Chosen:
+    """As `choose`, but regions in which nothing is different but Referenced, Pss or flags are summed up too.
+
+    Row upon row of zeros is what nobody wants to read on a first screen; scripts get them all.
+    """
+    everything = choose(process, view, None)
+    telling = [c for c in everything.shown if c.kinds != ("changed",) or any(c.get(figure) for figure in MAIN_FIGURES)]
+    shown = tuple(telling[:top] if top else telling)
+    kept = {id(change) for change in shown}
+    hidden = [change for change in process.changes if id(change) not in kept]
     return Chosen(shown, len(hidden), sum_figures(change.delta for change in hidden))
 
 
@@ -125,7 +139,8 @@ def _main_share(changes: Sequence[Change], figure: str, total: int) -> str:
     """`; 96 % of it [heap]`: the name that explains most; regions of one name are counted together."""
     groups: dict[str, list[Change]] = defaultdict(list)
     for change in changes:
-        groups[region_name(change)].append(change)
+        # A sentence has no room for a path, its basename says enough.
+        groups[region_name(change).rsplit("/", 1)[-1]].append(change)
     amount, name = max((sum(c.get(figure) or 0 for c in group) * (1 if total > 0 else -1), name) for name, group in groups.items())
     if amount <= 0:
         return ""

@@ -60,7 +60,7 @@ def write_table(header: Sequence[str], left: frozenset[int], rows: Iterable[Row]
         widths[last] = min(widths[last], max(room, _NARROWEST_NAME))
     for row in [[Cell(title, "bold") for title in header], *body]:
         if not row:
-            out.write(_GAP.join("─" * widths[i] for i in range(len(header)) if i not in left).rstrip() + "\n")
+            out.write(_GAP.join((" " if i in left else "─") * widths[i] for i in range(len(header))).rstrip() + "\n")
             continue
         parts = []
         for i, cell in enumerate(row):

@@ -15,7 +15,7 @@ from pmapdiff.report.shape import (
     MAIN_FIGURES,
     caveats,
     change_words,
-    choose,
+    choose_for_people,
     figure_of,
     headline,
     process_title,
@@ -91,25 +91,25 @@ def _write_each(result: Comparison, view: View, out: TextIO) -> None:
 
 def _write_changes(process: ProcessComparison, view: View, top: int, out: TextIO) -> None:
     figures = _figures(view)
-    chosen = choose(process, view.sort, view.threshold_kib, top)
+    chosen = choose_for_people(process, view, top)
     wide = view.width is not None and view.width >= _WIDE
     rows: list[Row] = []
     assert process.totals_before is not None
     assert process.totals_after is not None
-    blanks = ["", "", ""] if wide else [""]
+    blanks = ["", "", "", ""] if wide else ["", ""]
     rows.append([*_total_cells(process.totals_before, figures), *blanks, f"before, {process.totals_before.mappings:,} mappings"])
     for change in chosen.shown:
         words = Cell(change_words(change), _STYLES.get(change.kinds[0], ""))
         place = [change.family, _address(change)] if wide else []
-        rows.append([*_delta_cells(change.delta, figures), words, *place, region_name(change)])
+        rows.append([*_delta_cells(change.delta, figures), words, change.perms, *place, region_name(change)])
     if chosen.hidden:
         why = "smaller" if view.sort is None else "further"
         rows.append([*_delta_cells(chosen.hidden_delta, figures), *blanks, f"{chosen.hidden:,} {why} change{'s' * (chosen.hidden > 1)}"])
     rows.append([])
-    rows.append([*_delta_cells(process.delta, figures), *blanks, f"in all; {process.unchanged:,} mappings unchanged"])
+    rows.append([*_delta_cells(process.delta, figures), *blanks, f"in all; {process.unchanged:,} unchanged"])
     rows.append([*_total_cells(process.totals_after, figures), *blanks, f"after, {process.totals_after.mappings:,} mappings"])
     count = len(figures)
-    header = [*(_TITLES[name] for name in figures), "Change", *(["Family", "Address"] if wide else []), "Mapping"]
+    header = [*(_TITLES[name] for name in figures), "Change", "Perms", *(["Family", "Address"] if wide else []), "Mapping"]
     write_table(header, frozenset(range(count, len(header))), rows, view, out)
 
 
