@@ -44,11 +44,14 @@ def parse_size_kib(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{text!r} is no size: write 64K, 1.5M or 2G (a bare number is KiB)")
-    return round(float(match[1]) * _KIB[match[2].upper()])
+    kib = float(match[1]) * _KIB[match[2].upper()]
+    if kib >= 1 << 54:
+        raise UsageError(f"{text!r} is more than an address space holds")
+    return round(kib)
 
 
 def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}"
 
 
 def format_kib(kib: int | None) -> str:
@@ -78,10 +81,15 @@ def format_duration(seconds: float) -> str:
     for limit, unit, name in ((120, 1.0, "s"), (7200, 60.0, "min"), (172800, 3600.0, "h")):
         if abs(seconds) < limit:
             value = seconds / unit
-            if unit == 1.0 and abs(value) < 10:
+            if unit == 1.0 and abs(value) < 9.995:
                 return f"{value:.2f} s"
             return f"{value:.3g} {name}" if abs(value) < 1000 else f"{value:.0f} {name}"
     return f"{seconds / 86400:,.1f} d"
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """`1 mapping`, `8,364 mappings`, `2 processes`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def to_datetime(moment_us: int) -> datetime:
@@ -98,6 +106,11 @@ def to_moment_us(moment: datetime) -> int:
 def format_moment_utc(moment_us: int) -> str:
     """A moment as scripts get it: `2026-11-22T14:00:00.000000Z`."""
     return to_datetime(moment_us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def format_moment_short(moment_us: int) -> str:
+    """A moment in a list, in local time: `2026-11-22 14:00:00`."""
+    return to_datetime(moment_us).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def format_moment_local(moment_us: int) -> str:

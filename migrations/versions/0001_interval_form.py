@@ -18,7 +18,7 @@ _TIME = {
 _MAPPING_TABLE = """
 CREATE VIEW mapping_table AS
 SELECT s.id AS snapshot_id, {taken_at} AS taken_at, h.name AS host, s.label AS label, p.id AS process_id, p.pid AS pid,
-       replace(cmdline.text, '\\x00', ' ') AS command, comm.text AS comm,
+       rtrim(replace(cmdline.text, '\\x00', ' ')) AS command, comm.text AS comm,
        {start} AS start_hex, {end} AS end_hex, pr.perms AS perms, {offset} AS offset_hex, b.device AS device, b.inode AS inode,
        name.text AS name, flags.text AS vm_flags, (m.end_address - m.start_address) / 1024 AS size_kib,
        u.rss_kib, u.pss_kib, u.pss_dirty_kib, u.shared_clean_kib, u.shared_dirty_kib, u.private_clean_kib, u.private_dirty_kib,
@@ -46,7 +46,7 @@ WHERE c.status IN (0, 1, 5)
 _PROCESS_TABLE = """
 CREATE VIEW process_table AS
 SELECT s.id AS snapshot_id, {taken_at} AS taken_at, h.name AS host, s.label AS label, p.id AS process_id, p.pid AS pid,
-       replace(cmdline.text, '\\x00', ' ') AS command, comm.text AS comm, exe.text AS exe, p.uid AS uid, cgroup.text AS cgroup, p.unit AS unit,
+       rtrim(replace(cmdline.text, '\\x00', ' ')) AS command, comm.text AS comm, exe.text AS exe, p.uid AS uid, cgroup.text AS cgroup, p.unit AS unit,
        CASE c.status WHEN 0 THEN 'complete' WHEN 1 THEN 'torn' WHEN 2 THEN 'vanished' WHEN 3 THEN 'denied' ELSE 'timeout' END AS status,
        c.threads, c.vm_hwm_kib, c.cgroup_limit_bytes, c.cgroup_usage_bytes, c.read_us,
        t.mappings, t.size_kib, t.rss_kib, t.pss_kib, t.shared_clean_kib, t.shared_dirty_kib, t.private_clean_kib, t.private_dirty_kib,

@@ -3,7 +3,7 @@
 The kernel splits, merges and grows mappings as it likes, so neither start nor end is a key. Two mappings are
 connected when they overlap and are of one kind: files when device, inode and (start - offset) agree (the path is a label:
 a rename shows in a running process), anonymous memory with anonymous memory. Adjacent anonymous mappings
-of equal permissions and name count as one, because the kernel merges such neighbours, but not always.
+of equal permissions, flags and name count as one, because the kernel merges such neighbours, but not always.
 """
 
 from __future__ import annotations
@@ -80,8 +80,17 @@ def align_same_process(before: Sequence[Mapping], after: Sequence[Mapping]) -> l
 def _join_runs(mappings: Sequence[Mapping], sets: _Sets, shift: int) -> None:
     for position in range(1, len(mappings)):
         left, right = mappings[position - 1], mappings[position]
-        if left.end == right.start and left.perms == right.perms and left.name == right.name and not left.is_file and not right.is_file:
+        if left.end == right.start and left.perms == right.perms and left.name == right.name and not left.is_file and _mergeable(left, right):
             sets.join(shift + position - 1, shift + position)
+
+
+def _mergeable(left: Mapping, right: Mapping) -> bool:
+    """Whether the kernel may merge two anonymous neighbours: their VmFlags are equal but for soft-dirty (mm/vma.c, is_mergeable_vma)."""
+    if right.is_file:
+        return False
+    if left.flags == right.flags or left.flags is None or right.flags is None:
+        return True
+    return set(left.flags.split()) - {b"sd"} == set(right.flags.split()) - {b"sd"}
 
 
 def _kind(mapping: Mapping) -> Hashable:

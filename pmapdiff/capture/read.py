@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Protocol
 
+from pmapdiff.capture.cmdline import CommandLines
 from pmapdiff.capture.procfs import (
+    PAGE_KIB,
     PROC,
     CgroupMemory,
     Stat,
@@ -60,6 +62,7 @@ def digest_of(text: bytes) -> bytes:
 class ProcessReader:
     """Reads processes one after the other; keeps the parser's memory and the limits of cgroups for the snapshot."""
 
+    command_lines: CommandLines
     parser: SmapsParser = field(default_factory=SmapsParser)
     _cgroups: dict[bytes, CgroupMemory] = field(default_factory=dict)
 
@@ -71,7 +74,7 @@ class ProcessReader:
         """
         directory = f"{PROC}/{stat.pid}"
         info = ProcessInfo(identity_of(stat), stat.comm, ppid=stat.ppid)
-        checkpoint.partial = Capture(info, Status.TIMEOUT, note="smaps")
+        checkpoint.partial = Capture(info, Status.TIMEOUT, note="its mapping table cannot be read")
         try:
             capture, stat = self._read_table(stat, known)
         except PermissionError:
@@ -82,7 +85,7 @@ class ProcessReader:
             return capture
         capture = self._add_status(directory, capture)
         if known is None or capture.process.identity != info.identity:
-            capture = self._add_info(directory, stat, capture, checkpoint)
+            capture = self._add_info(directory, stat, capture)
         return capture
 
     def _read_table(self, stat: Stat, known: KnownText | None) -> tuple[Capture, Stat]:
@@ -142,7 +145,7 @@ class ProcessReader:
             cgroup_usage_bytes=memory.usage_bytes,
         )
 
-    def _add_info(self, directory: str, stat: Stat, capture: Capture, checkpoint: Checkpoint[Capture]) -> Capture:
+    def _add_info(self, directory: str, stat: Stat, capture: Capture) -> Capture:
         cgroup = decode(capture.process.cgroup or b"")
         limits = read_limits(directory)
         info = replace(
@@ -156,10 +159,10 @@ class ProcessReader:
             rlimit_stack_bytes=limits.stack,
         )
         capture = replace(capture, process=info)
-        # The command line last: it lies in the target's memory, whose owner can make this read wait for ever.
-        checkpoint.partial = replace(capture, status=Status.TIMEOUT, note="cmdline")
         try:
-            command = read_bytes(f"{directory}/cmdline")
+            command = self.command_lines.read(stat.pid)
+        except TimeoutError:
+            return replace(capture, status=Status.TIMEOUT, note="its command line cannot be read")
         except OSError:
             return capture
         return replace(capture, process=replace(info, command=command))
@@ -178,6 +181,8 @@ def torn_reason(table: MappingTable, before_kib: int, after_kib: int) -> str | N
     """
     mappings = table.mappings
     size = sum(mapping.size_kib for mapping in mappings if mapping.name != VSYSCALL)
+    # Where the guard page of a stack is not within its addresses, Size is a fixed part of the layout (see formats.smaps).
+    size += PAGE_KIB * sum(mapping.layout is not None and "Size" not in mapping.layout.labels for mapping in mappings)
     if not min(before_kib, after_kib) <= size <= max(before_kib, after_kib):
         return f"mappings of {size} KiB, address space of {before_kib} KiB before and {after_kib} KiB after"
     for previous, following in pairwise(mappings):

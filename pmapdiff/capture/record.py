@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from types import FrameType, TracebackType
 from typing import Protocol
 
+from pmapdiff.capture.cmdline import CommandLines
 from pmapdiff.capture.procfs import Stat
 from pmapdiff.capture.read import KnownText, ProcessReader, identity_of
 from pmapdiff.capture.select import Selection, select_processes
 from pmapdiff.capture.watch import Checkpoint, run_watched
 from pmapdiff.errors import CaptureError, NotFoundError
 from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
+from pmapdiff.units import plural
 
 DEFAULT_TIMEOUT_S = 5.0
+_COMMAND_LINE_TIMEOUT_S = 1.0
 
 
 class Known(KnownText, Protocol):
@@ -56,14 +59,10 @@ class Recorded:
 
     def summary(self) -> str:
         """`snapshot 12: 56 processes, 8,364 mappings, 1 torn, 3 denied, 0.21 s`."""
-        words = [_plural(self.processes, "process", "processes"), _plural(self.mappings, "mapping", "mappings")]
+        words = [plural(self.processes, "process", "processes"), plural(self.mappings, "mapping")]
         shown = {Status.TORN: "torn", Status.VANISHED: "vanished", Status.DENIED: "denied", Status.TIMEOUT: "timed out"}
         words += [f"{self.statuses[status]:,} {word}" for status, word in shown.items() if self.statuses.get(status)]
         return f"snapshot {self.ref.id}: {', '.join(words)}, {(self.ref.duration_us or 0) / 1e6:.2f} s"
-
-
-def _plural(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 @dataclass(slots=True)
@@ -89,7 +88,7 @@ class Recorder:
         statuses = Counter(capture.status for capture in captures)
         if statuses[Status.DENIED] == len(captures):
             raise CaptureError(
-                f"no permission to read {_plural(len(captures), 'process', 'processes')} of {self.selection.describe()}: "
+                f"no permission to read {plural(len(captures), 'process', 'processes')} of {self.selection.describe()}: "
                 "run as their user or as root, or give the recorder CAP_SYS_PTRACE (CAP_PERFMON is enough since Linux 6.15)"
             )
         mappings = sum(_mappings(capture, known) for capture in captures)
@@ -98,8 +97,13 @@ class Recorder:
         return Recorded(replace(ref, duration_us=(time.monotonic_ns() - started) // 1000), statuses, mappings, selected.absent)
 
     def _captures(self, stats: tuple[Stat, ...], known: Mapping[ProcessIdentity, Known]) -> Iterator[Capture]:
-        reader = ProcessReader()
+        unknown = any(identity_of(stat) not in known for stat in stats)
+        with CommandLines(min(_COMMAND_LINE_TIMEOUT_S, self.timeout_s / 2)) as command_lines:
+            if unknown:
+                command_lines.start()
+            yield from self._read_all(stats, known, ProcessReader(command_lines))
 
+    def _read_all(self, stats: tuple[Stat, ...], known: Mapping[ProcessIdentity, Known], reader: ProcessReader) -> Iterator[Capture]:
         def read(stat: Stat, checkpoint: Checkpoint[Capture]) -> Capture:
             return reader.read(stat, known.get(identity_of(stat)), checkpoint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from pkgutil import iter_modules
@@ -18,6 +19,8 @@ for _module in iter_modules(__path__):
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 findings (with --exit-code), 2 an error or a bug, 130 interrupted."""
+    # Commands are short, and what they make has no cycles: looking for some in a hundred thousand mappings costs a tenth of the time.
+    gc.disable()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets its escape, not a traceback.
         if hasattr(stream, "reconfigure"):

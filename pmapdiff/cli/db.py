@@ -12,7 +12,9 @@ from pmapdiff.errors import StoreError
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, format_moment_local
 
-group = typer.Typer(rich_markup_mode=None, help="Look after the store: what it is, whether it is sound, its schema.")
+group = typer.Typer(
+    rich_markup_mode=None, help="Look after the store: what it is, whether it is sound, its schema.", short_help="Look after the store."
+)
 app.add_typer(group, name="db", epilog="\b\nExample:\n  pmapdiff db info")
 
 

@@ -11,6 +11,8 @@ from pmapdiff.cli.app import Global, command
 from pmapdiff.cli.record import check_label
 from pmapdiff.cli.when import warn
 from pmapdiff.errors import NotFoundError, UsageError
+from pmapdiff.text import printable
+from pmapdiff.units import plural
 
 if TYPE_CHECKING:
     from pmapdiff.formats import SavedTable
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 pmapdiff import before.smaps after.smaps
 pmapdiff import --at '2026-11-22 14:00' redis.pmap-x.txt redis.pmap-d.txt
 """,
+    short_help="Take saved mapping tables into the store.",
 )
 def import_(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Saved smaps, maps or pmap output (plain, -x or -d).")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Saved smaps, maps or pmap output (plain, -x or -d).")],
     at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="When the tables were taken. Default: when the file was modified.")] = None,
     pid: Annotated[
         int | None, typer.Option("--pid", "-p", metavar="PID", min=1, help="Whose table it is, where the file does not say; else take only this one.")
@@ -64,7 +67,9 @@ def import_(
     options: Global = context.obj
     for ref, snapshot in zip(options.open_store(write=True).write_all(taken), taken, strict=True):
         mappings = sum(len(capture.table.mappings) for capture in snapshot.captures if capture.table is not None)
-        sys.stdout.write(f"snapshot {ref.id}: {len(snapshot.captures):,} tables, {mappings:,} mappings, from {ref.source}\n")
+        sys.stdout.write(
+            f"snapshot {ref.id}: {plural(len(snapshot.captures), 'table')}, {plural(mappings, 'mapping')}, from {printable(ref.source)}\n"
+        )
 
 
 def _snapshots(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -36,6 +35,7 @@ pmapdiff record --pid 1100 --label 'before deploy'
 pmapdiff record --every 500ms -- ./server --port 8080
 """,
     context_settings={"allow_interspersed_args": False},
+    short_help="Record the mapping tables of processes.",
 )
 def record(
     context: typer.Context,
@@ -55,7 +55,7 @@ def record(
     label: Annotated[str | None, typer.Option("--label", "-l", metavar="TEXT", help="A name for the snapshot, to be used as a WHEN.")] = None,
     timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Give up a process whose reads take longer.")] = "5s",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (for cron).")] = False,
-    argv: Annotated[list[str] | None, typer.Argument(metavar="[-- CMD...]", help="Start this program and record it and its children.")] = None,
+    argv: Annotated[list[str] | None, typer.Argument(metavar="CMD", help="After --: start this program, and record it and its children.")] = None,
 ) -> None:
     """Record the mapping tables of processes: one snapshot, or a series.
 
@@ -81,8 +81,6 @@ def record(
         selection = Selection(everything, frozenset(pid or ()), name, uid, cgroup, tree)
     options: Global = context.obj
     store = options.open_store(write=True)
-    # Nothing here makes cycles, and looking for them in a hundred thousand mappings costs a tenth of the time.
-    gc.disable()
     with StopRequest() as stop, ExitStack() as cleanup:
         run = _Run(stop, Schedule(every_s, count, for_s), quiet, sys.stderr if argv else sys.stdout)
         if selection is not None:
@@ -181,8 +179,6 @@ class _Run:
                 self._print(recorded.summary())
                 if recorded.absent and number == 0:
                     self._print(f"no process {', '.join(map(str, recorded.absent))}", always=True)
-                if child is None:
-                    gc.collect()
         finally:
             if pidfd is not None:
                 os.close(pidfd)

@@ -9,7 +9,7 @@ from pmapdiff.align import FAMILIES, Component, Match, Relation, align_incarnati
 from pmapdiff.align.labels import bss_owners, display_name, same_object_name
 from pmapdiff.compare.result import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, Snapshot
-from pmapdiff.model.counters import subtract_figures, sum_figures
+from pmapdiff.model.counters import RSS, subtract_figures, sum_figures
 from pmapdiff.text import decode
 
 _SIZE, _RSS, _SWAP, _DIRTY = (FIGURE_INDEX[name] for name in ("size_kib", "rss_kib", "swap_kib", "dirty_kib"))
@@ -100,8 +100,8 @@ class _Builder:
                 side, families, owners, positions = self._after, self._families_after, owners_after, component.after
             else:
                 side, families, owners, positions = self._before, self._families_before, owners_before, component.before
-            # The largest mapping speaks for the region: a stack, not its guard.
-            speaker = max(positions, key=lambda p: (side[p].perms[1] == "w", side[p].end - side[p].start))
+            # The fullest mapping speaks for the region: an arena's used part, not its reserve.
+            speaker = max(positions, key=lambda p: (side[p].perms[1] == "w", side[p].counters[RSS] or 0, side[p].end - side[p].start))
             mapping, owner = side[speaker], owners.get(speaker)
             yield Change(
                 kinds=self._kinds(component, delta),

@@ -1,13 +1,15 @@
 """What a form of saved table is, and the registry that knows them all.
 
-A form is one module in this package that calls `register` once; `pmapdiff.formats` imports every module it
-finds, so adding a form touches nothing else.
+A form is one module in this package that calls `register` once; `all_forms` imports every module there is, so
+adding a form touches nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import NamedTuple
 
 from pmapdiff.errors import FormatError
@@ -68,7 +70,10 @@ def register(form: Form) -> Form:
 
 
 def all_forms() -> dict[str, Form]:
-    """Every form by its name, sorted."""
+    """Every form by its name, sorted. Imports the modules of this package: the recorder needs only one of them."""
+    package = import_module(__package__)
+    for module in iter_modules(package.__path__):
+        import_module(f"{__package__}.{module.name}")
     return dict(sorted(_FORMS.items()))
 
 
@@ -78,7 +83,7 @@ def parse_saved(data: bytes, source: str, form_name: str | None = None) -> list[
     Raises FormatError if it is of no form, or breaks the form it claims to be.
     """
     if form_name is not None:
-        return _FORMS[form_name].parse(Parse(data, source))
+        return all_forms()[form_name].parse(Parse(data, source))
     head = data[:DETECT_BYTES]
     for form in all_forms().values():
         if form.detect(head):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from pmapdiff.errors import NotFoundError, UsageError
@@ -35,6 +36,9 @@ def saved_capture(saved: SavedTable, pid: int | None = None) -> Capture:
     words = command.split()
     comm = words[0].rsplit(b"/", 1)[-1].rstrip(b":") if words else program_name(saved.table)
     info = ProcessInfo(ProcessIdentity("", number, 0, anchor_key(saved.table)), comm, command)
+    torn = any(following.start < previous.end for previous, following in pairwise(saved.table.mappings))
+    if torn:
+        return Capture(info, Status.TORN, saved.table, note="its mappings overlap: it changed while it was read")
     return Capture(info, Status.COMPLETE, saved.table)
 
 

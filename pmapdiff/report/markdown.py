@@ -22,7 +22,7 @@ from pmapdiff.report.shape import (
     sort_key,
 )
 from pmapdiff.text import printable
-from pmapdiff.units import format_delta_kib, format_kib
+from pmapdiff.units import format_delta_kib, format_kib, plural
 
 # Entities for what starts HTML, a mention, a reference or a bare link; a backslash before the rest. In one pass, so that
 # nothing that was escaped is escaped again.
@@ -69,12 +69,16 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
         if not process.changes or process.totals_before is None or process.totals_after is None:
             continue
         chosen = choose_for_people(process, view, view.top)
-        rows = [[*(format_kib(process.totals_before.get(name)) for name in MAIN_FIGURES), "before", f"{process.totals_before.mappings:,} mappings"]]
+        rows = [
+            [*(format_kib(process.totals_before.get(name)) for name in MAIN_FIGURES), "before", plural(process.totals_before.mappings, "mapping")]
+        ]
         rows += [[*_cells(c.delta), change_words(c), escape(region_name(c))] for c in chosen.shown]
         if chosen.hidden:
-            rows.append([*_cells(chosen.hidden_delta), "", f"{chosen.hidden:,} smaller changes"])
-        rows.append([*(format_kib(process.totals_after.get(name)) for name in MAIN_FIGURES), "after", f"{process.totals_after.mappings:,} mappings"])
+            rows.append([*_cells(chosen.hidden_delta), "", plural(chosen.hidden, "smaller change")])
+        rows.append(
+            [*(format_kib(process.totals_after.get(name)) for name in MAIN_FIGURES), "after", plural(process.totals_after.mappings, "mapping")]
+        )
         _table([*titles, "Change", "Mapping"], rows, out)
     if len(told) < len(result.processes):
-        out.write(f"{len(result.processes) - len(told):,} processes without any change\n")
+        out.write(f"{plural(len(result.processes) - len(told), 'process', 'processes')} without any change\n")
     return None

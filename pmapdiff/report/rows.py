@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pmapdiff.align import classify
+from pmapdiff.align.labels import bss_owners, display_name
 from pmapdiff.errors import UsageError
 from pmapdiff.model import FIGURE_INDEX, Capture, Mapping
 from pmapdiff.report.base import View
 from pmapdiff.report.shape import SORTS
+
+
+def names_of(mappings: Sequence[Mapping]) -> dict[Mapping, str]:
+    """What people call each mapping of a table (`libc.so.6 bss`, `[anon]`); not yet printable."""
+    owners = bss_owners(mappings)
+    return {m: display_name(m, mappings[owners[i]] if i in owners else None) for i, m in enumerate(mappings)}
 
 
 def chosen_rows(capture: Capture, view: View) -> list[tuple[Mapping, str]]:

@@ -13,7 +13,7 @@ from pmapdiff.model import FIGURE_INDEX, FIGURES, Figures, ProcessInfo, Snapshot
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View
 from pmapdiff.text import printable
-from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_local
+from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_local, plural
 
 # The figures of every change row, and those that decide whether a change is below the threshold.
 MAIN_FIGURES = ("size_kib", "rss_kib", "dirty_kib", "swap_kib")
@@ -62,9 +62,9 @@ def sort_key(row: Change | FamilyChange | ProcessComparison, sort: str | None) -
     return tuple(-abs(row.get(figure) or 0) for figure in (*figures, "rss_kib", "size_kib", "dirty_kib"))
 
 
-def change_words(change: Change) -> str:
-    """`grew, dirtied`; a guess says so."""
-    return ", ".join(f"possibly {kind}" if change.possibly and kind == "moved" else kind for kind in change.kinds)
+def change_words(change: Change, most: int | None = None) -> str:
+    """`grew, dirtied`, at most so many of them; a guess says so."""
+    return ", ".join(f"possibly {kind}" if change.possibly and kind == "moved" else kind for kind in change.kinds[:most])
 
 
 def region_name(change: Change) -> str:
@@ -108,6 +108,9 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
     title = process_title(process.process)
     seconds = (comparison.after.taken_at_us - comparison.before.taken_at_us) / 1e6
     span = f" in {format_duration(seconds)}" if seconds > 0 else f" going back {format_duration(-seconds)}" if seconds < 0 else ""
+    if comparison.before.id is None or comparison.after.id is None:
+        # All that is known of a file is when it was last written, which may have been a copy.
+        span = ""
     if process.match is Match.EXEC:
         title += " (became another program)"
     elif process.match is Match.RESTARTED:
@@ -118,7 +121,7 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
     if process.match in (Match.NEW, Match.GONE):
         totals = process.totals_after if process.match is Match.NEW else process.totals_before
         figure = "rss_kib" if totals.get("rss_kib") is not None else "size_kib"
-        amount = f"{_word(figure)} {format_kib(totals.get(figure))}, {totals.mappings:,} mappings"
+        amount = f"{_word(figure)} {format_kib(totals.get(figure))}, {plural(totals.mappings, 'mapping')}"
         return f"{title}: {'new, has' if process.match is Match.NEW else 'gone, had'} {amount}"
     if not process.changes:
         return f"{title}: no change{span}"
@@ -126,7 +129,7 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
     if changed_figure is None:
         dirty = process.get("dirty_kib")
         about = f", dirty {format_delta_kib(dirty)}" if dirty else ""
-        return f"{title}: Rss and Size as before{span}{about}; {len(process.changes):,} regions changed"
+        return f"{title}: Rss and Size as before{span}{about}; {plural(len(process.changes), 'region')} changed"
     total = process.get(changed_figure) or 0
     return f"{title}: {_word(changed_figure)} {format_delta_kib(total)}{span}{_main_share(process.changes, changed_figure, total)}"
 

@@ -5,7 +5,7 @@ Not rich's Table: it takes 0.4 ms a row, and a process may have 65,000 mappings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -47,7 +47,19 @@ def shorten(text: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
-def write_table(header: Sequence[str], left: frozenset[int], rows: Iterable[Row], view: View, out: TextIO) -> None:
+def cut_end(text: str, width: int) -> str:
+    """The text in at most `width` columns, cut at the end: of a command line the beginning tells most."""
+    return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)) + "…"
+
+
+def write_table(
+    header: Sequence[str],
+    left: frozenset[int],
+    rows: Iterable[Row],
+    view: View,
+    out: TextIO,
+    cut: Callable[[str, int], str] = shorten,
+) -> None:
     """Write rows under a header; columns in `left` are aligned to the left, the last one takes what is left of the width.
 
     A row that is empty becomes a rule under the numbers above it.
@@ -64,7 +76,7 @@ def write_table(header: Sequence[str], left: frozenset[int], rows: Iterable[Row]
             continue
         parts = []
         for i, cell in enumerate(row):
-            text = shorten(cell.text, widths[i]) if i == last else cell.text
+            text = cut(cell.text, widths[i]) if i == last else cell.text
             padding = " " * (widths[i] - cell_len(text))
             painted = paint(text, cell.style, view)
             parts.append(painted + padding if i in left else padding + painted)

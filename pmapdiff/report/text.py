@@ -10,7 +10,7 @@ from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Snapshot, Totals
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View, register
-from pmapdiff.report.rows import chosen_rows
+from pmapdiff.report.rows import chosen_rows, names_of
 from pmapdiff.report.shape import (
     MAIN_FIGURES,
     caveats,
@@ -23,10 +23,10 @@ from pmapdiff.report.shape import (
     snapshot_words,
     sort_key,
 )
-from pmapdiff.report.table import Cell, Row, paint, write_table
+from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
 from pmapdiff.store import ProcessSummary, SnapshotSummary
-from pmapdiff.text import decode, printable
-from pmapdiff.units import format_delta_kib, format_kib, format_moment_local
+from pmapdiff.text import printable
+from pmapdiff.units import format_delta_kib, format_kib, format_moment_short, plural
 
 # What fits on a first screen: one process in full, or the head of each of several.
 _ROWS_ONE_PROCESS = 15
@@ -38,10 +38,15 @@ _STYLES = {"new": "yellow", "grew": "red", "shrank": "green", "gone": "green", "
 _TITLES = {"size_kib": "Size", "rss_kib": "Rss", "pss_kib": "Pss", "dirty_kib": "Dirty", "swap_kib": "Swap", "footprint_kib": "Footprint"}
 
 
-def _figures(view: View) -> tuple[str, ...]:
-    if view.width is not None and view.width >= _WIDE:
-        return ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", "footprint_kib")
-    return MAIN_FIGURES
+def _is_wide(view: View) -> bool:
+    return view.width is not None and view.width >= _WIDE
+
+
+def _figures(processes: Sequence[ProcessComparison], view: View) -> tuple[str, ...]:
+    """The figures to show: more on a wide terminal, and Swap only where there is some."""
+    figures = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", "footprint_kib") if _is_wide(view) else MAIN_FIGURES
+    swapped = any(totals is not None and totals.get("swap_kib") for p in processes for totals in (p.totals_before, p.totals_after))
+    return figures if swapped else tuple(name for name in figures if name != "swap_kib")
 
 
 def _delta_cells(delta: Figures, figures: Sequence[str]) -> list[Cell]:
@@ -63,7 +68,7 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
     if view.by == "process":
         _write_processes(result, view, out)
     elif view.by == "family" and len(result.processes) > 1:
-        _write_families(family_changes(result.processes), view, out)
+        _write_families(family_changes(result.processes), _figures(result.processes, view), view, out)
     else:
         _write_each(result, view, out)
 
@@ -77,37 +82,37 @@ def _write_each(result: Comparison, view: View, out: TextIO) -> None:
         for caveat in caveats(process):
             out.write(paint(f"  note: {caveat}", "yellow", view) + "\n")
         if process.changes and view.by == "family":
-            _write_families(process.families, view, out)
+            _write_families(process.families, _figures([process], view), view, out)
         elif process.changes and not (several and process.match in (Match.NEW, Match.GONE) and view.top is None):
             _write_changes(process, view, (_ROWS_EACH_PROCESS if several else _ROWS_ONE_PROCESS) if view.top is None else view.top, out)
         out.write("\n")
     if len(told) > limit:
-        out.write(f"{len(told) - limit:,} more processes changed less: see them with --by process, --top 0 or --pid\n")
+        out.write(f"{plural(len(told) - limit, 'more process', 'more processes')} changed less: see them with --by process, --top 0 or --pid\n")
     if several and len(told) < len(result.processes):
-        out.write(f"{len(result.processes) - len(told):,} processes without any change\n")
+        out.write(f"{plural(len(result.processes) - len(told), 'process', 'processes')} without any change\n")
     if not result.processes:
         out.write("no process in either snapshot\n")
 
 
 def _write_changes(process: ProcessComparison, view: View, top: int, out: TextIO) -> None:
-    figures = _figures(view)
+    figures = _figures([process], view)
     chosen = choose_for_people(process, view, top)
-    wide = view.width is not None and view.width >= _WIDE
+    wide = _is_wide(view)
     rows: list[Row] = []
     assert process.totals_before is not None
     assert process.totals_after is not None
     blanks = ["", "", "", ""] if wide else ["", ""]
-    rows.append([*_total_cells(process.totals_before, figures), *blanks, f"before, {process.totals_before.mappings:,} mappings"])
+    rows.append([*_total_cells(process.totals_before, figures), *blanks, f"before, {plural(process.totals_before.mappings, 'mapping')}"])
     for change in chosen.shown:
-        words = Cell(change_words(change), _STYLES.get(change.kinds[0], ""))
+        words = Cell(change_words(change, None if wide or view.width is None else 2), _STYLES.get(change.kinds[0], ""))
         place = [change.family, _address(change)] if wide else []
         rows.append([*_delta_cells(change.delta, figures), words, change.perms, *place, region_name(change)])
     if chosen.hidden:
         why = "smaller" if view.sort is None else "further"
-        rows.append([*_delta_cells(chosen.hidden_delta, figures), *blanks, f"{chosen.hidden:,} {why} change{'s' * (chosen.hidden > 1)}"])
+        rows.append([*_delta_cells(chosen.hidden_delta, figures), *blanks, plural(chosen.hidden, f"{why} change")])
     rows.append([])
     rows.append([*_delta_cells(process.delta, figures), *blanks, f"in all; {process.unchanged:,} unchanged"])
-    rows.append([*_total_cells(process.totals_after, figures), *blanks, f"after, {process.totals_after.mappings:,} mappings"])
+    rows.append([*_total_cells(process.totals_after, figures), *blanks, f"after, {plural(process.totals_after.mappings, 'mapping')}"])
     count = len(figures)
     header = [*(_TITLES[name] for name in figures), "Change", "Perms", *(["Family", "Address"] if wide else []), "Mapping"]
     write_table(header, frozenset(range(count, len(header))), rows, view, out)
@@ -118,8 +123,7 @@ def _address(change: Change) -> str:
     return f"{mappings[0].start:x}-{max(m.end for m in mappings):x}"
 
 
-def _write_families(families: Sequence[FamilyChange], view: View, out: TextIO) -> None:
-    figures = _figures(view)
+def _write_families(families: Sequence[FamilyChange], figures: Sequence[str], view: View, out: TextIO) -> None:
     rows: list[Row] = []
     hidden = []
     for row in sorted(families, key=lambda row: sort_key(row, view.sort)):
@@ -139,7 +143,7 @@ def _write_families(families: Sequence[FamilyChange], view: View, out: TextIO) -
 
 
 def _write_processes(result: Comparison, view: View, out: TextIO) -> None:
-    figures = _figures(view)
+    figures = _figures(result.processes, view)
     rows: list[Row] = []
     ordered = sorted(result.processes, key=lambda process: sort_key(process, view.sort))
     shown = [p for p in ordered if not p.changes or any(abs(p.get(name) or 0) >= view.threshold_kib for name in MAIN_FIGURES)]
@@ -175,27 +179,28 @@ def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
 
 def _write_mappings(capture: Capture, view: View, out: TextIO) -> None:
     assert capture.table is not None
-    wide = view.width is not None and view.width >= _WIDE
+    wide = _is_wide(view)
     totals = capture.table.totals
     figures = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", *(("anonymous_kib",) if wide else ()))
     indexes = [FIGURE_INDEX[name] for name in figures]
     chosen = chosen_rows(capture, view)
     rows: list[Row] = []
+    names = names_of(capture.table.mappings)
     for mapping, family in chosen:
         values = mapping.figures
         cells: list[Cell | str] = [f"{mapping.start:016x}", *(_plain(values[i]) for i in indexes), mapping.perms]
         if wide:
             cells += ["-" if mapping.offset is None else f"{mapping.offset:x}", family]
-        rows.append([*cells, printable(decode(mapping.name)) or "[anon]"])
+        rows.append([*cells, printable(names[mapping])])
     rows.append([])
-    rest = len(capture.table.mappings) - len(chosen)
-    note = f"{totals.mappings:,} mappings" + (f", {rest:,} of them not shown" if rest else "")
     blanks = ["", "", ""] if wide else [""]
-    rows.append([Cell("total KiB", "bold"), *(Cell(_plain(totals.figures[i]), "bold") for i in indexes), *blanks, note])
+    rows.append([Cell("total KiB", "bold"), *(Cell(_plain(totals.figures[i]), "bold") for i in indexes), *blanks, plural(totals.mappings, "mapping")])
     titles = ["Size", "Rss", "Pss", "Dirty", "Swap", *(["Anonymous"] if wide else [])]
     header = ["Address", *titles, "Perms", *(["Offset", "Family"] if wide else []), "Mapping"]
     left = {0, len(header) - 1, len(titles) + 1} | ({len(header) - 2} if wide else set())
     write_table(header, frozenset(left), rows, view, out)
+    if len(chosen) < totals.mappings:
+        out.write(f"{plural(totals.mappings - len(chosen), 'mapping')} not shown: see them all with --top 0\n")
 
 
 def _plain(kib: int | None) -> str:
@@ -206,32 +211,38 @@ def _plain(kib: int | None) -> str:
 def write_snapshots(result: Sequence[SnapshotSummary], view: View, out: TextIO) -> None:
     """A row a snapshot, the newest last."""
     rows: list[Row] = []
+    wide = _is_wide(view)
     for row in result:
         marks = ", ".join(f"{count} {status}" for status, count in row.statuses.items() if status != "complete")
-        about = [printable(row.ref.label or ""), "" if row.ref.source == "live" else printable(row.ref.source), marks]
+        source = "" if row.ref.source == "live" else printable(row.ref.source if wide else row.ref.source.rsplit("/", 1)[-1])
+        about = [printable(row.ref.label or ""), source, marks]
         rows.append(
             [
                 str(row.ref.id),
-                format_moment_local(row.ref.taken_at_us),
+                format_moment_short(row.ref.taken_at_us),
                 f"{sum(row.statuses.values()):,}",
                 f"{row.mappings:,}",
                 format_kib(row.rss_kib),
-                format_kib(row.footprint_kib),
+                *([format_kib(row.footprint_kib)] if wide else []),
                 "; ".join(part for part in about if part),
             ]
         )
-    write_table(["#", "Taken at", "Procs", "Mappings", "Rss", "Footprint", "Label"], frozenset([1, 6]), rows, view, out)
+    header = ["#", "Taken at", "Procs", "Mappings", "Rss", *(["Footprint"] if wide else []), "Label"]
+    write_table(header, frozenset([1, len(header) - 1]), rows, view, out)
 
 
 @register("processes", "text")
 def write_processes(result: Sequence[ProcessSummary], view: View, out: TextIO) -> None:
     """A row a process, first against last, so that the fat and the growing stand out."""
     rows: list[Row] = []
+    wide = _is_wide(view)
     for row in result:
-        cells: list[Cell | str] = [str(row.process.pid), f"{row.captures:,}", format_kib(row.totals_last.get("size_kib"))]
+        cells: list[Cell | str] = [str(row.process.pid), *([f"{row.captures:,}"] if wide else []), format_kib(row.totals_last.get("size_kib"))]
         for figure in ("rss_kib", "footprint_kib"):
             first, last = row.totals_first.get(figure), row.totals_last.get(figure)
             delta = None if first is None or last is None else last - first
             cells += [format_kib(last), Cell(format_delta_kib(delta), "" if not delta else "red" if delta > 0 else "green")]
-        rows.append([*cells, printable(row.process.command_line)])
-    write_table(["PID", "Snaps", "Size", "Rss", "± first", "Footprint", "± first", "Command"], frozenset([7]), rows, view, out)
+        program, _, arguments = row.process.command_line.partition(" ")
+        rows.append([*cells, printable(f"{program if wide else program.rsplit('/', 1)[-1]} {arguments}").rstrip()])
+    header = ["PID", *(["Snaps"] if wide else []), "Size", "Rss", "± first", "Footprint", "± first", "Command"]
+    write_table(header, frozenset([len(header) - 1]), rows, view, out, cut=cut_end)

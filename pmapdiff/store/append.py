@@ -190,7 +190,8 @@ class _Writer:
         next_no = self._next_no(process_id)
         closing: list[tuple[int, int]] = []
         for geometry, value in zip(geometries, values, strict=True):
-            known = stored.pop(geometry, None)
+            # A torn table may have the same mapping twice.
+            known = stored[geometry].pop() if stored.get(geometry) else None
             if known is None:
                 no = next_no
                 next_no += 1
@@ -201,31 +202,30 @@ class _Writer:
                 no = known[0]
                 closing.append(known[:2])
             self._new_usages.append((process_id, no, seq, OPEN_SEQ, *value))
-        closing.extend(known[:2] for known in stored.values())
+        closing.extend(known[:2] for left in stored.values() for known in left)
         self._closed_usages.extend({"p": process_id, "n": no, "f": first_seq, "last": seq - 1} for no, first_seq in closing)
 
     def _rows(self, mappings: Sequence[Mapping]) -> tuple[list[_Geometry], list[_UsageRow]]:
         interner, connection = self._interner, self._connection
-        protections = [(m.perms, m.flags) for m in mappings]
-        backings = [(m.device, m.inode if m.inode is None else to_signed(m.inode), m.name) for m in mappings]
-        details = [(m.layout, m.counters[VOLATILE:], m.extra) for m in mappings]
-        interner.add_protections(connection, set(protections))
-        interner.add_backings(connection, set(backings))
-        interner.add_details(connection, set(details))
-        protection_ids, backing_ids, detail_ids = interner.protections, interner.backings, interner.details
+        interner.add_protections(connection, {(m.perms, m.flags) for m in mappings})
+        interner.add_backings(connection, {(m.device, m.inode, m.name) for m in mappings})
+        # The parser gives mappings of equal counters one tuple, so this is short where the table is long.
+        by_counters = {(m.counters, m.layout, m.extra) for m in mappings}
+        interner.add_details(connection, {(layout, counters[VOLATILE:], extra) for counters, layout, extra in by_counters})
+        details = interner.details
+        value_rows = {key: (*key[0][:VOLATILE], details[key[1], key[0][VOLATILE:], key[2]]) for key in by_counters}
+        protection_ids, backing_ids = interner.protections, interner.backings
         geometries: list[_Geometry] = []
         values: list[_UsageRow] = []
-        for m, protection, backing, detail in zip(mappings, protections, backings, details, strict=True):
-            start, end, offset = m.start, m.end, m.offset
-            if end > _SIGNED_LIMIT:
-                start, end = to_signed(start), to_signed(end)
-            if offset is not None and offset > _SIGNED_LIMIT:
-                offset = to_signed(offset)
-            geometries.append((start, end, offset, protection_ids[protection], backing_ids[backing], m.header))
-            values.append((*m.counters[:VOLATILE], detail_ids[detail]))
+        for start, end, perms, offset, device, inode, name, flags, counters, layout, extra, header in mappings:
+            place = (start, end, offset)
+            if end > _SIGNED_LIMIT or (offset is not None and offset > _SIGNED_LIMIT):
+                place = (to_signed(start), to_signed(end), None if offset is None else to_signed(offset))
+            geometries.append((*place, protection_ids[perms, flags], backing_ids[device, inode, name], header))
+            values.append(value_rows[counters, layout, extra])
         return geometries, values
 
-    def _open_rows(self, process_id: int) -> dict[_Geometry, tuple[int, int, _UsageRow]]:
+    def _open_rows(self, process_id: int) -> dict[_Geometry, list[tuple[int, int, _UsageRow]]]:
         """The mappings that last, with their number, the capture their counters hold since, and those counters."""
         query = (
             select(
@@ -243,7 +243,10 @@ class _Writer:
             .join_from(usage, mapping, (mapping.c.process_id == usage.c.process_id) & (mapping.c.no == usage.c.no))
             .where(usage.c.process_id == process_id, usage.c.last_seq == OPEN_SEQ)
         )
-        return {tuple(row[:6]): (row[6], row[7], tuple(row[8:])) for row in self._connection.execute(query).fetchall()}
+        stored: dict[_Geometry, list[tuple[int, int, _UsageRow]]] = {}
+        for row in self._connection.execute(query).fetchall():
+            stored.setdefault(row[:6], []).append((row[6], row[7], tuple(row[8:])))
+        return stored
 
     def _next_no(self, process_id: int) -> int:
         query = select(func.coalesce(func.max(mapping.c.no), 0)).where(mapping.c.process_id == process_id)

@@ -14,7 +14,7 @@ from sqlalchemy import Table, func, insert, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import Layout
-from pmapdiff.store.schema import backing, detail, layout, protection, string
+from pmapdiff.store.schema import backing, detail, layout, protection, string, to_signed, to_unsigned
 from pmapdiff.text import decode, printable
 
 # Both SQLite (32,766) and PostgreSQL (65,535) allow more parameters; statements of this size are parsed fast.
@@ -92,7 +92,7 @@ class Interner:
         self.protections.update(ids)
 
     def add_backings(self, connection: Connection, keys: Iterable[tuple[str | None, int | None, bytes]]) -> None:
-        """Know the ids of these (device, inode as stored, name) triples."""
+        """Know the ids of these (device, inode, name) triples."""
         wanted = {key for key in keys if key not in self.backings}
         if not wanted:
             return
@@ -100,10 +100,16 @@ class Interner:
         names = {self.strings[name]: name for _, _, name in wanted}
         for part in chunks(names):
             rows = connection.execute(select(backing.c.device, backing.c.inode, backing.c.name_id, backing.c.id).where(backing.c.name_id.in_(part)))
-            self.backings.update(((device, inode, names[name_id]), number) for device, inode, name_id, number in rows)
+            self.backings.update(
+                ((device, None if inode is None else to_unsigned(inode), names[name_id]), number) for device, inode, name_id, number in rows
+            )
         new = sorted((key for key in wanted if key not in self.backings), key=repr)
         ids = dict(zip(new, range(next_id(connection, backing), 1 << 62), strict=False))
-        insert_rows(connection, backing, [(number, device, inode, self.strings[name]) for (device, inode, name), number in ids.items()])
+        insert_rows(
+            connection,
+            backing,
+            [(number, device, None if inode is None else to_signed(inode), self.strings[name]) for (device, inode, name), number in ids.items()],
+        )
         self.backings.update(ids)
 
     def add_details(self, connection: Connection, keys: Iterable[tuple[Layout | None, tuple[int | None, ...], tuple[int | bytes, ...]]]) -> None:

@@ -84,7 +84,7 @@ class TableReader:
                     _raw(header),
                 )
             )
-        mappings.sort()
+        mappings.sort(key=lambda m: (m.start, m.end))
         return MappingTable(tuple(mappings))
 
     def _learn(self, rows: Sequence[Any]) -> None:
