@@ -9,7 +9,12 @@ branch_labels = None
 depends_on = None
 
 # (dialect, format) pieces: the views are the same on SQLite and PostgreSQL but for these functions.
-_HEX = {"sqlite": "printf('0x%x', {0})", "postgresql": "'0x' || to_hex({0})"}
+_HEX = {"sqlite": "CASE WHEN {0} IS NOT NULL THEN printf('0x%x', {0}) END", "postgresql": "'0x' || to_hex({0})"}
+# Inodes use all 64 bits, and those with the highest one set are stored as negative numbers.
+_INODE = {
+    "sqlite": "CASE WHEN b.inode < 0 THEN printf('%u', b.inode) ELSE b.inode END",
+    "postgresql": "CASE WHEN b.inode < 0 THEN b.inode::numeric + 18446744073709551616 ELSE b.inode END",
+}
 _TIME = {
     "sqlite": "strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000, 'unixepoch') || printf('.%06dZ', {0} % 1000000)",
     "postgresql": "to_char(to_timestamp({0} / 1000000.0) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
@@ -18,8 +23,8 @@ _TIME = {
 _MAPPING_TABLE = """
 CREATE VIEW mapping_table AS
 SELECT s.id AS snapshot_id, {taken_at} AS taken_at, h.name AS host, s.label AS label, p.id AS process_id, p.pid AS pid,
-       rtrim(replace(cmdline.text, '\\x00', ' ')) AS command, comm.text AS comm,
-       {start} AS start_hex, {end} AS end_hex, pr.perms AS perms, {offset} AS offset_hex, b.device AS device, b.inode AS inode,
+       coalesce(nullif(rtrim(replace(cmdline.text, '\\x00', ' ')), ''), '[' || comm.text || ']') AS command, comm.text AS comm,
+       {start} AS start_hex, {end} AS end_hex, pr.perms AS perms, {offset} AS offset_hex, b.device AS device, {inode} AS inode,
        name.text AS name, flags.text AS vm_flags, (m.end_address - m.start_address) / 1024 AS size_kib,
        u.rss_kib, u.pss_kib, u.pss_dirty_kib, u.shared_clean_kib, u.shared_dirty_kib, u.private_clean_kib, u.private_dirty_kib,
        u.referenced_kib, u.anonymous_kib, u.anon_huge_pages_kib, u.swap_kib, u.swap_pss_kib,
@@ -46,7 +51,8 @@ WHERE c.status IN (0, 1, 5)
 _PROCESS_TABLE = """
 CREATE VIEW process_table AS
 SELECT s.id AS snapshot_id, {taken_at} AS taken_at, h.name AS host, s.label AS label, p.id AS process_id, p.pid AS pid,
-       rtrim(replace(cmdline.text, '\\x00', ' ')) AS command, comm.text AS comm, exe.text AS exe, p.uid AS uid, cgroup.text AS cgroup, p.unit AS unit,
+       coalesce(nullif(rtrim(replace(cmdline.text, '\\x00', ' ')), ''), '[' || comm.text || ']') AS command,
+       comm.text AS comm, exe.text AS exe, p.uid AS uid, cgroup.text AS cgroup, p.unit AS unit,
        CASE c.status WHEN 0 THEN 'complete' WHEN 1 THEN 'torn' WHEN 2 THEN 'vanished' WHEN 3 THEN 'denied' ELSE 'timeout' END AS status,
        c.threads, c.vm_hwm_kib, c.cgroup_limit_bytes, c.cgroup_usage_bytes, c.read_us,
        t.mappings, t.size_kib, t.rss_kib, t.pss_kib, t.shared_clean_kib, t.shared_dirty_kib, t.private_clean_kib, t.private_dirty_kib,
@@ -65,7 +71,7 @@ LEFT JOIN totals t ON t.process_id = c.process_id AND t.first_seq <= c.seq AND t
 
 def _create_views() -> None:
     dialect = op.get_bind().dialect.name
-    pieces = {"taken_at": _TIME[dialect].format("s.taken_at")}
+    pieces = {"taken_at": _TIME[dialect].format("s.taken_at"), "inode": _INODE[dialect]}
     for piece, column in (("start", "m.start_address"), ("end", "m.end_address"), ("offset", "m.file_offset")):
         pieces[piece] = _HEX[dialect].format(column)
     for view in (_MAPPING_TABLE, _PROCESS_TABLE):

@@ -198,7 +198,7 @@ def _memory_key(component: Component, before: Sequence[Mapping], after: Sequence
 def _pair_by_likeness(
     gone: list[Component], new: list[Component], before: Sequence[Mapping], after: Sequence[Mapping]
 ) -> tuple[list[Component], list[Component], list[Component]]:
-    """Pair anonymous memory whose larger side may be the smaller one, moved and grown (mremap).
+    """Pair anonymous memory whose larger side may be the smaller one, moved and perhaps grown (mremap).
 
     What was resident must still be there, and no more than the growth added. The rule is the same in both
     directions, so that a comparison turned round finds the same pairs.
@@ -216,7 +216,7 @@ def _pair_by_likeness(
             for other, other_size, other_resident, other_start in largest[1]:
                 small, large = sorted(((size, resident), (other_size, other_resident)))
                 slack = _RESIDENCY_TOLERANCE * small[1]
-                if small[0] < large[0] and small[1] - slack <= large[1] <= small[1] + (large[0] - small[0]) + slack:
+                if small[1] - slack <= large[1] <= small[1] + (large[0] - small[0]) + slack:
                     order = (large[0] - small[0], abs(resident - other_resident), min(start, other_start), max(start, other_start))
                     candidates.append((order, one, other))
     pairs: list[Component] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
 from pkgutil import iter_modules
@@ -25,18 +26,32 @@ def main() -> None:
         # A terminal that cannot show a character gets its escape, not a traceback.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    code = _run()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass
+    # Taking down SQLAlchemy and a hundred thousand mappings one by one would cost 0.05 s and change nothing.
+    os._exit(code)
+
+
+def _run() -> int:
     try:
         typer.main.get_command(app)(prog_name="pmapdiff")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 2
     except PmapdiffError as error:
         sys.stdout.flush()
         sys.stderr.write(f"pmapdiff: {printable(str(error))}\n")
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except Exception:
         # Python would exit 1, which means findings here.
         sys.excepthook(*sys.exc_info())
-        sys.exit(2)
+        return 2
+    return 0
 
 
 __all__ = ["app", "main"]

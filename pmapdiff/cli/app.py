@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from pmapdiff import __version__
 
@@ -79,8 +80,26 @@ def _main(
     context.obj = Global(db)
 
 
-def command(name: str, example: str, group: typer.Typer = app, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function as the command `name`, with an example below its help."""
+_ORDER: dict[str, int] = {}
+
+
+class PlainUsage(typer.core.TyperCommand):
+    """A command whose usage line reads as in any manual page: `FILE...`, `[WHEN]`."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class has it
+        """The words after the command's name."""
+        pieces = [self.options_metavar or ""]
+        for parameter in self.params:
+            if parameter.param_type_name == "argument":
+                word = f"{parameter.metavar}{'' if parameter.nargs == 1 else '...'}"
+                pieces.append(word if parameter.required else f"[{word}]")
+        return pieces
+
+
+def command(
+    name: str, example: str, group: typer.Typer = app, *, order: int = 0, **settings: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as the command `name`, with an example below its help; `order` is its place in the list."""
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
@@ -94,7 +113,9 @@ def command(name: str, example: str, group: typer.Typer = app, **settings: Any) 
 
         lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
         title = "Examples" if "\n" in lines else "Example"
-        group.command(name, epilog=f"\b\n{title}:\n{lines}", **settings)(run)
+        group.command(name, cls=PlainUsage, epilog=f"\b\n{title}:\n{lines}", **settings)(run)
+        _ORDER[name] = order
+        app.registered_commands.sort(key=lambda info: _ORDER[str(info.name)])
         return run
 
     return add

@@ -20,6 +20,7 @@ pmapdiff compare '2h ago' latest --name redis --threshold 64K
 pmapdiff compare yesterday.smaps today.smaps
 pmapdiff compare 12 latest --by process --format csv
 """,
+    order=6,
     short_help="Say what changed between two snapshots.",
 )
 def compare(

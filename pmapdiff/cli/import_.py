@@ -16,7 +16,7 @@ from pmapdiff.units import plural
 
 if TYPE_CHECKING:
     from pmapdiff.formats import SavedTable
-    from pmapdiff.model import Snapshot
+    from pmapdiff.model import Capture, ProcessIdentity, Snapshot
 
 
 @command(
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pmapdiff import before.smaps after.smaps
 pmapdiff import --at '2026-11-22 14:00' redis.pmap-x.txt redis.pmap-d.txt
 """,
+    order=2,
     short_help="Take saved mapping tables into the store.",
 )
 def import_(
@@ -75,7 +76,7 @@ def import_(
 def _snapshots(
     tables: list[tuple[str, SavedTable]], files: list[str], moment_us: int | None, pid: int | None, label: str | None, host: str
 ) -> list[Snapshot]:
-    """One snapshot for each file, or for each set of files that were combined."""
+    """One snapshot for each file or set of files that were combined; several if it holds several tables of one process."""
     from pmapdiff.formats.saved import modified_us, saved_capture
     from pmapdiff.model import Snapshot, SnapshotRef
 
@@ -86,6 +87,14 @@ def _snapshots(
     for source, members in by_source.items():
         path = next(path for path in files if source == path or source.startswith(f"{path} + "))
         taken_at = modified_us(path) if moment_us is None else moment_us
-        captures = tuple(saved_capture(table, pid) for table in members)
-        snapshots.append(Snapshot(SnapshotRef(None, taken_at, host, label, source), captures))
+        # A second table of one process in a file is a second moment.
+        moments: list[dict[ProcessIdentity, Capture]] = []
+        for table in members:
+            capture = saved_capture(table, pid)
+            identity = capture.process.identity
+            moment = next((moment for moment in moments if identity not in moment), None)
+            if moment is None:
+                moments.append(moment := {})
+            moment[identity] = capture
+        snapshots += [Snapshot(SnapshotRef(None, taken_at, host, label, source), tuple(moment.values())) for moment in moments]
     return snapshots

@@ -14,7 +14,12 @@ _SHOWN = 40
 _SORTS = ("growth", "footprint", "rss", "size", "pid", "name")
 
 
-@command("processes", "pmapdiff processes --sort rss\npmapdiff processes --name python --format csv", short_help="List the processes in the store.")
+@command(
+    "processes",
+    "pmapdiff processes --sort rss\npmapdiff processes --name python --format csv",
+    order=4,
+    short_help="List the processes in the store.",
+)
 def processes(
     context: typer.Context,
     pid: PidOption = None,

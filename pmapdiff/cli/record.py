@@ -35,6 +35,7 @@ pmapdiff record --pid 1100 --label 'before deploy'
 pmapdiff record --every 500ms -- ./server --port 8080
 """,
     context_settings={"allow_interspersed_args": False},
+    order=1,
     short_help="Record the mapping tables of processes.",
 )
 def record(
@@ -55,7 +56,7 @@ def record(
     label: Annotated[str | None, typer.Option("--label", "-l", metavar="TEXT", help="A name for the snapshot, to be used as a WHEN.")] = None,
     timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Give up a process whose reads take longer.")] = "5s",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (for cron).")] = False,
-    argv: Annotated[list[str] | None, typer.Argument(metavar="CMD", help="After --: start this program, and record it and its children.")] = None,
+    argv: Annotated[list[str] | None, typer.Argument(metavar="-- CMD", help="Start this program, and record it and its children.")] = None,
 ) -> None:
     """Record the mapping tables of processes: one snapshot, or a series.
 

@@ -18,6 +18,7 @@ pmapdiff show latest --name redis --sort rss --top 20
 pmapdiff show 12 --pid 1100 --format smaps
 pmapdiff show saved-pmap.txt --format csv
 """,
+    order=5,
 )
 def show(
     context: typer.Context,

@@ -12,7 +12,7 @@ from pmapdiff.cli.app import Global, command, screen_view
 _SHOWN = 50
 
 
-@command("snapshots", "pmapdiff snapshots --top 10")
+@command("snapshots", "pmapdiff snapshots --top 10", order=3)
 def snapshots(
     context: typer.Context,
     top: Annotated[int | None, typer.Option("--top", metavar="N", min=0, help=f"The newest N, 0 for all. Default: {_SHOWN} as text.")] = None,

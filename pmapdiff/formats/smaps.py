@@ -235,6 +235,7 @@ class SmapsParser:
         mappings: list[Mapping] = []
         position, length, previous = 0, len(text), -1
         bodies, flag_texts, backwards = self._bodies, self._flags, False
+        new = tuple.__new__
         while position < length:
             newline = text.find(b"\n", position)
             if newline < 0:
@@ -271,9 +272,9 @@ class SmapsParser:
                 lines = self._with_guard_page(lines, (end_address - start) >> 10, text, newline, source)
             backwards = backwards or start <= previous
             previous = start
-            mappings.append(
-                Mapping(start, end_address, perms, offset, device, inode, name, flags, lines.counters, lines.layout, lines.extra, verbatim)
-            )
+            counters, layout, extra, _, _ = lines
+            # What Mapping(…) does, without the call: this line runs for every mapping of a host.
+            mappings.append(new(Mapping, (start, end_address, perms, offset, device, inode, name, flags, counters, layout, extra, verbatim)))
             position = following
         if backwards:
             mappings.sort(key=lambda m: (m.start, m.end))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from pmapdiff.errors import UsageError
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Figures, ProcessInfo, SnapshotRef
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View
-from pmapdiff.text import printable
+from pmapdiff.text import decode, printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_local, plural
 
 # The figures of every change row, and those that decide whether a change is below the threshold.
 MAIN_FIGURES = ("size_kib", "rss_kib", "dirty_kib", "swap_kib")
 SORTS = ("size", "rss", "pss", "dirty", "anonymous", "swap", "footprint", "name")
+
+
+_INTERPRETER = re.compile(r"(python|node|ruby|perl|php|lua|bash|sh|dash)[0-9.]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,15 @@ def snapshot_words(ref: SnapshotRef) -> str:
 
 
 def process_title(info: ProcessInfo) -> str:
-    """`redis-server 1100`."""
-    return printable(f"{info.name} {info.pid}" if info.pid else info.name)
+    """`redis-server 1100`; of an interpreter also what it runs: `python leaking.py 1200`."""
+    words = [info.name]
+    arguments = [decode(word) for word in info.command.split(b"\0")[1:]]
+    if _INTERPRETER.match(info.name):
+        script = next((word for word in arguments if word and not word.startswith("-")), "")
+        words += [script.rsplit("/", 1)[-1]] if script else []
+    elif info.name == "java" and "-jar" in arguments[:-1]:
+        words.append(arguments[arguments.index("-jar") + 1].rsplit("/", 1)[-1])
+    return printable(" ".join([*words, str(info.pid)] if info.pid else words))
 
 
 def caveats(process: ProcessComparison) -> list[str]:

