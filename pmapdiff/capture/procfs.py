@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 PROC = "/proc"
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") >> 10
-_KERNEL_THREAD = 0x00200000
 _UNLIMITED = re.compile(rb"^Max (address space|data size|stack size) +(\d+|unlimited)", re.MULTILINE)
 _STATUS_FIELDS = re.compile(rb"^(VmHWM|Threads|Uid):\s+(\d+)(?:\s+(\d+))?", re.MULTILINE)
 
@@ -27,17 +26,12 @@ class Stat(NamedTuple):
 
     pid: int
     comm: bytes
-    state: str
     ppid: int
     threads: int
     start_ticks: int
     exec_key: str
-    kernel_thread: bool
-
-    @property
-    def has_memory(self) -> bool:
-        """Whether its main thread still has an address space (a zombie or kernel thread has none)."""
-        return self.state not in "ZX" and not self.kernel_thread
+    has_memory: bool
+    """Whether its main thread has an address space: a zombie, a kernel thread and whoever is just exiting have none."""
 
 
 def read_bytes(path: str) -> bytes:
@@ -55,12 +49,11 @@ def read_stat(directory: str) -> Stat:
     return Stat(
         pid=int(raw[:opening]),
         comm=raw[opening + 1 : closing],
-        state=fields[0].decode("ascii"),
         ppid=int(fields[1]),
         threads=int(fields[17]),
         start_ticks=int(fields[19]),
         exec_key=b"-".join((fields[25], fields[44], fields[45])).decode("ascii"),
-        kernel_thread=bool(int(fields[6]) & _KERNEL_THREAD),
+        has_memory=fields[20] != b"0",
     )
 
 

@@ -77,7 +77,7 @@ def select_processes(selection: Selection) -> Selected:
         except OSError:
             continue
     # A thread group whose main thread has exited is a zombie with more than one thread, and still has memory.
-    living = {pid: stat for pid, stat in stats.items() if stat.has_memory or (stat.threads > 1 and not stat.kernel_thread)}
+    living = {pid: stat for pid, stat in stats.items() if stat.has_memory or stat.threads > 1}
     chosen = {pid for pid, stat in living.items() if _matches(selection, stat)}
     if selection.tree:
         children: dict[int, list[int]] = {}

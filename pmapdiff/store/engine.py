@@ -74,6 +74,15 @@ def _create_file(path: Path) -> None:
         raise StoreError(f"cannot create {path}: {error.strerror}: choose another place with --db or PMAPDIFF_DB") from None
 
 
+def use_wal(cursor: Any) -> None:
+    """Switch the file to WAL mode, where it stays; if somebody else has it locked now, the next writer does it."""
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+
+
 def _sqlite_engine(path: Path, *, write: bool, existing: bool) -> Engine:
     target = path.resolve()
     # A WAL database in a folder that we cannot write to can only be read if nobody else has it open.
@@ -94,7 +103,7 @@ def _sqlite_engine(path: Path, *, write: bool, existing: bool) -> Engine:
         cursor.execute("PRAGMA cache_size=-65536")
         if write and existing:
             # Not before the schema is there: the first pages would reach the file without our application_id.
-            cursor.execute("PRAGMA journal_mode=WAL")
+            use_wal(cursor)
         cursor.close()
 
     @event.listens_for(engine, "begin")

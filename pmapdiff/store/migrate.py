@@ -9,6 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine
 
+from pmapdiff.store.engine import use_wal
 from pmapdiff.store.schema import APPLICATION_ID
 
 
@@ -37,4 +38,4 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     if engine.dialect.name == "sqlite":
         # The journal mode cannot be changed inside a transaction: ask the driver, which begins none of its own.
         with closing(engine.raw_connection()) as raw:
-            raw.cursor().execute("PRAGMA journal_mode=WAL")
+            use_wal(raw.cursor())
