@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from pmapdiff.align import FAMILIES, Component, Match, Relation, align_incarnations, align_same_process, classify, looks_same, pair_processes
 from pmapdiff.align.labels import bss_owners, display_name, same_object_name
 from pmapdiff.compare.result import Change, Comparison, FamilyChange, ProcessComparison
-from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, Snapshot
+from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, ProcessInfo, Snapshot, SnapshotRef
 from pmapdiff.model.counters import RSS, subtract_figures, sum_figures
 from pmapdiff.text import decode
 
 _SIZE, _RSS, _SWAP, _DIRTY = (FIGURE_INDEX[name] for name in ("size_kib", "rss_kib", "swap_kib", "dirty_kib"))
 _NOTHING = MappingTable(())
+# The kernel gives the time of boot in whole seconds, and a process's start in ticks since.
+_CLOCK_SLACK_US = 2_000_000
 _UNKNOWN: Figures = (None,) * len(FIGURES)
 
 
@@ -31,7 +34,13 @@ def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = 
         positions = pair_processes([c.process for c in before.captures], [c.process for c in after.captures])
         pairs = [(None if i is None else before.captures[i], None if j is None else after.captures[j], match) for i, j, match in positions]
     compared = [compare_captures(ours, theirs, _judge(ours, theirs, match, same)) for ours, theirs, match in pairs]
+    compared = [replace(p, unrecorded_before=True) if p.match is Match.NEW and _ran_by(p.process, before.ref) else p for p in compared]
     return Comparison(before.ref, after.ref, tuple(sorted(compared, key=_weight)))
+
+
+def _ran_by(process: ProcessInfo, ref: SnapshotRef) -> bool:
+    """Whether a process had started by the time of a snapshot."""
+    return process.started_at_us is not None and process.started_at_us < ref.taken_at_us - _CLOCK_SLACK_US
 
 
 def _has_identity(capture: Capture) -> bool:

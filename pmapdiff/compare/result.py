@@ -58,7 +58,9 @@ class ProcessComparison:
 
     `before` or `after` is None for a process that is new or gone. `totals_before` or `totals_after` is None if that
     capture has no table (denied, vanished, timed out): then there is nothing to compare, and `changes` is empty.
-    `missing` names the figures that one of the tables lacks. `unchanged` counts mappings (of the later table) that no change holds.
+    `missing` names the figures that one of the tables lacks. `unchanged` counts mappings (of the later table) that no
+    change holds. `unrecorded_before` marks a process that is not in the earlier snapshot although it ran by then: another
+    selection was recorded, so it is `new` to the snapshot only.
     """
 
     before: Capture | None
@@ -71,6 +73,7 @@ class ProcessComparison:
     families: tuple[FamilyChange, ...]
     changes: tuple[Change, ...]
     unchanged: int
+    unrecorded_before: bool = False
 
     @property
     def process(self) -> ProcessInfo:
@@ -81,8 +84,8 @@ class ProcessComparison:
 
     @property
     def complete(self) -> bool:
-        """Whether both tables are whole: not torn, and nothing given up."""
-        return all(capture is None or capture.status == "complete" for capture in (self.before, self.after))
+        """Whether both tables are there and whole: recorded, not torn, and nothing given up."""
+        return not self.unrecorded_before and all(capture is None or capture.status == "complete" for capture in (self.before, self.after))
 
     def get(self, figure: str) -> int | None:
         """One figure of the delta of the totals in KiB."""

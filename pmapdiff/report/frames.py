@@ -78,7 +78,7 @@ def mapping_frame(snapshot: Snapshot, view: View | None = None) -> pd.DataFrame:
 
 def _ends(comparison: Comparison, process: ProcessComparison) -> tuple[Any, ...]:
     pid_before = None if process.before is None else process.before.process.pid
-    pid = None if process.after is None else process.after.process.pid
+    pid = process.process.pid
     moments = (to_datetime(comparison.before.taken_at_us), to_datetime(comparison.after.taken_at_us))
     return (*moments, pid, pid_before, process.process.name, process.match.value)
 

@@ -99,12 +99,13 @@ def _process_comparison(process: ProcessComparison, view: View) -> dict[str, Any
     chosen = choose(process, view, view.top)
     mappings = [None if totals is None else totals.mappings for totals in (process.totals_before, process.totals_after)]
     return {
-        "pid": process.process.pid if process.after is not None else None,
+        "pid": process.process.pid,
         "pid_before": None if process.before is None else process.before.process.pid,
         "command": process.process.name,
         "command_line": process.process.command_line,
         "match": process.match.value,
         "complete": process.complete,
+        "unrecorded_before": process.unrecorded_before,
         "status": [None if capture is None else capture.status.value for capture in (process.before, process.after)],
         "missing": list(process.missing),
         "totals": {
@@ -146,6 +147,9 @@ def process_value(info: ProcessInfo) -> dict[str, Any]:
         "container": info.container,
         "unit": info.unit,
         "started_at": None if info.started_at_us is None else format_moment_utc(info.started_at_us),
+        "rlimit_as_bytes": info.rlimit_as_bytes,
+        "rlimit_data_bytes": info.rlimit_data_bytes,
+        "rlimit_stack_bytes": info.rlimit_stack_bytes,
     }
 
 

@@ -133,7 +133,8 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
         totals = process.totals_after if process.match is Match.NEW else process.totals_before
         figure = "rss_kib" if totals.get("rss_kib") is not None else "size_kib"
         amount = f"{_word(figure)} {format_kib(totals.get(figure))}, {plural(totals.mappings, 'mapping')}"
-        return f"{title}: {'new, has' if process.match is Match.NEW else 'gone, had'} {amount}"
+        word = "gone, had" if process.match is Match.GONE else "not recorded before, has" if process.unrecorded_before else "new, has"
+        return f"{title}: {word} {amount}"
     if not process.changes:
         return f"{title}: no change{span}"
     changed_figure = "rss_kib" if process.get("rss_kib") else "size_kib" if process.get("size_kib") else None
