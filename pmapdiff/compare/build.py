@@ -13,7 +13,8 @@ from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, Map
 from pmapdiff.model.counters import RSS, subtract_figures, sum_figures
 from pmapdiff.text import decode
 
-_SIZE, _RSS, _SWAP, _DIRTY = (FIGURE_INDEX[name] for name in ("size_kib", "rss_kib", "swap_kib", "dirty_kib"))
+_SIZE, _RSS, _DIRTY = (FIGURE_INDEX[name] for name in ("size_kib", "rss_kib", "dirty_kib"))
+_RESIDENT = tuple(FIGURE_INDEX[name] for name in ("rss_kib", "swap_kib", "private_hugetlb_kib", "shared_hugetlb_kib"))
 _NOTHING = MappingTable(())
 # The kernel gives the time of boot in whole seconds, and a process's start in ticks since.
 _CLOCK_SLACK_US = 2_000_000
@@ -102,7 +103,7 @@ class _Builder:
         for component in align(self._before, self._after):
             before = tuple([self._before[i] for i in component.before])
             after = tuple([self._after[j] for j in component.after])
-            if component.relation is Relation.SAME and len(before) == len(after) and all(map(self._is_unchanged, before, after)):
+            if component.relation is Relation.SAME and len(before) == len(after) and self._are_unchanged(before, after):
                 continue
             delta = self._delta(before, after)
             if after:
@@ -127,6 +128,12 @@ class _Builder:
 
     def _delta(self, before: Sequence[Mapping], after: Sequence[Mapping]) -> Figures:
         return self.mask(subtract_figures(sum_figures(m.figures for m in after), sum_figures(m.figures for m in before)))
+
+    def _are_unchanged(self, before: Sequence[Mapping], after: Sequence[Mapping]) -> bool:
+        if not self._addresses_count and len(before) > 1:
+            # Memory of one family in another incarnation: laid out in whatever order.
+            before, after = (sorted(side, key=lambda m: (m.perms, *(-1 if v is None else v for v in m.figures))) for side in (before, after))
+        return all(map(self._is_unchanged, before, after))
 
     def _is_unchanged(self, before: Mapping, after: Mapping) -> bool:
         if before == after:
@@ -154,9 +161,10 @@ class _Builder:
             return ("new",)
         if not component.after:
             return ("gone",)
-        size, rss, swap, dirty = delta[_SIZE] or 0, delta[_RSS] or 0, delta[_SWAP] or 0, delta[_DIRTY] or 0
-        # With the address range unchanged, what is resident or paged out decides: paging alone is neither.
-        grown = size or rss + swap
+        size, dirty = delta[_SIZE] or 0, delta[_DIRTY] or 0
+        # With the address range unchanged, what is resident or paged out decides: paging alone is neither. Huge pages of
+        # hugetlbfs are not in Rss.
+        grown = size or sum(delta[index] or 0 for index in _RESIDENT)
         same_place = component.relation is Relation.SAME and self._addresses_count
         holds = {
             "grew": grown > 0,
@@ -172,17 +180,17 @@ class _Builder:
 
     def families(self) -> tuple[FamilyChange, ...]:
         """The families that either table has, in the order of `FAMILIES`."""
-        sides: list[dict[str, list[Figures]]] = []
+        sides: list[dict[str, list[Mapping]]] = []
         for mappings, families in ((self._before, self._families_before), (self._after, self._families_after)):
-            rows: dict[str, list[Figures]] = defaultdict(list)
+            rows: dict[str, list[Mapping]] = defaultdict(list)
             for mapping, family in zip(mappings, families, strict=True):
-                rows[family].append(mapping.figures)
+                rows[family].append(mapping)
             sides.append(rows)
         ours, theirs = sides
         result = []
         for family in FAMILIES:
             if family in ours or family in theirs:
-                before, after = sum_figures(ours[family]), sum_figures(theirs[family])
+                before, after = (MappingTable(tuple(rows[family])).totals.figures for rows in sides)
                 delta = self.mask(subtract_figures(after, before))
                 result.append(FamilyChange(family, len(ours[family]), len(theirs[family]), before, after, delta))
         return tuple(result)
