@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Protocol
 
-from pmapdiff.capture.cmdline import CommandLines
 from pmapdiff.capture.procfs import (
     PAGE_KIB,
     PROC,
@@ -43,6 +42,8 @@ from pmapdiff.text import decode
 
 # A busy process is torn now and then; three more tries got a whole table of all but those that never stop moving.
 ATTEMPTS = 4
+# A table that fits, of an address space that changed its size meanwhile, is only read again while that is cheap.
+_RETRY_BUDGET_US = 50_000
 
 
 class KnownText(Protocol):
@@ -62,7 +63,6 @@ def digest_of(text: bytes) -> bytes:
 class ProcessReader:
     """Reads processes one after the other; keeps the parser's memory and the limits of cgroups for the snapshot."""
 
-    command_lines: CommandLines
     parser: SmapsParser = field(default_factory=SmapsParser)
     _cgroups: dict[bytes, CgroupMemory] = field(default_factory=dict)
 
@@ -85,22 +85,24 @@ class ProcessReader:
             return capture
         capture = self._add_status(directory, capture)
         if known is None or capture.process.identity != info.identity:
-            capture = self._add_info(directory, stat, capture)
+            capture = self._add_info(directory, stat, capture, checkpoint)
         return capture
 
     def _read_table(self, stat: Stat, known: KnownText | None) -> tuple[Capture, Stat]:
         table: MappingTable | None = None
         reason: str | None = None
+        spent_us = 0
         for attempt in range(1, ATTEMPTS + 1):
             info = ProcessInfo(identity_of(stat), stat.comm, ppid=stat.ppid)
             memory = memory_directory(stat)
             if memory is None:
                 return Capture(info, Status.VANISHED, note="it has exited"), stat
-            before = statm_size_kib(memory)
+            before = _settled_size_kib(memory)
             started = time.monotonic_ns()
             text = read_bytes(f"{memory}/smaps")
             read_us = (time.monotonic_ns() - started) // 1000
-            after = statm_size_kib(memory)
+            spent_us += read_us
+            after = _settled_size_kib(memory)
             again = identify(stat.pid)
             if again.exec_key != stat.exec_key:
                 # Another program runs here now: it is a process of its own, and this text may be half of each.
@@ -118,6 +120,9 @@ class ProcessReader:
                 table, reason = None, error.reason
             else:
                 reason = torn_reason(table, before, after)
+            moved = reason is None and before != after
+            if moved and attempt < ATTEMPTS and spent_us < _RETRY_BUDGET_US:
+                continue
             if table is not None and (reason is None or attempt == ATTEMPTS):
                 status = Status.COMPLETE if reason is None else Status.TORN
                 return Capture(info, status, table, digest if reason is None else None, read_us=read_us, note=reason), stat
@@ -145,7 +150,7 @@ class ProcessReader:
             cgroup_usage_bytes=memory.usage_bytes,
         )
 
-    def _add_info(self, directory: str, stat: Stat, capture: Capture) -> Capture:
+    def _add_info(self, directory: str, stat: Stat, capture: Capture, checkpoint: Checkpoint[Capture]) -> Capture:
         cgroup = decode(capture.process.cgroup or b"")
         limits = read_limits(directory)
         info = replace(
@@ -159,10 +164,10 @@ class ProcessReader:
             rlimit_stack_bytes=limits.stack,
         )
         capture = replace(capture, process=info)
+        # Last, because it waits once more for a lock that others may hold as long as they like: the table is safe by now.
+        checkpoint.partial = replace(capture, status=Status.TIMEOUT, note="its command line cannot be read")
         try:
-            command = self.command_lines.read(stat.pid)
-        except TimeoutError:
-            return replace(capture, status=Status.TIMEOUT, note="its command line cannot be read")
+            command = read_bytes(f"{directory}/cmdline")
         except OSError:
             return capture
         return replace(capture, process=replace(info, command=command))
@@ -171,6 +176,17 @@ class ProcessReader:
 def identity_of(stat: Stat) -> ProcessIdentity:
     """Which process this is."""
     return ProcessIdentity(boot_id(), stat.pid, stat.start_ticks, stat.exec_key)
+
+
+def _settled_size_kib(memory: str) -> int:
+    """The size of the address space in KiB; the smaller of two readings, a little apart.
+
+    mremap accounts the new place before it gives up the old one (mm/mremap.c, move_vma, 6.18), so for a moment statm
+    says more than there ever is, and a table that has the mapping twice would seem right.
+    """
+    size = statm_size_kib(memory)
+    read_bytes(f"{memory}/stat")
+    return min(size, statm_size_kib(memory))
 
 
 def torn_reason(table: MappingTable, before_kib: int, after_kib: int) -> str | None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from types import FrameType, TracebackType
 from typing import Protocol
 
-from pmapdiff.capture.cmdline import CommandLines
 from pmapdiff.capture.procfs import Stat
 from pmapdiff.capture.read import KnownText, ProcessReader, identity_of
 from pmapdiff.capture.select import Selection, select_processes
@@ -22,7 +21,6 @@ from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, Snap
 from pmapdiff.units import plural
 
 DEFAULT_TIMEOUT_S = 5.0
-_COMMAND_LINE_TIMEOUT_S = 1.0
 
 
 class Known(KnownText, Protocol):
@@ -97,13 +95,8 @@ class Recorder:
         return Recorded(replace(ref, duration_us=(time.monotonic_ns() - started) // 1000), statuses, mappings, selected.absent)
 
     def _captures(self, stats: tuple[Stat, ...], known: Mapping[ProcessIdentity, Known]) -> Iterator[Capture]:
-        unknown = any(identity_of(stat) not in known for stat in stats)
-        with CommandLines(min(_COMMAND_LINE_TIMEOUT_S, self.timeout_s / 2)) as command_lines:
-            if unknown:
-                command_lines.start()
-            yield from self._read_all(stats, known, ProcessReader(command_lines))
+        reader = ProcessReader()
 
-    def _read_all(self, stats: tuple[Stat, ...], known: Mapping[ProcessIdentity, Known], reader: ProcessReader) -> Iterator[Capture]:
         def read(stat: Stat, checkpoint: Checkpoint[Capture]) -> Capture:
             return reader.read(stat, known.get(identity_of(stat)), checkpoint)
 

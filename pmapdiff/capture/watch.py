@@ -1,8 +1,9 @@
 """Work that must not hang the recorder, whatever the kernel or a hostile process does.
 
-A read of /proc can block for as long as somebody else likes (a page fault served by userfaultfd or FUSE). It
-cannot be interrupted, only waited for or left: so it happens in a thread that is abandoned when its time is up.
-An abandoned thread holds one open file until its read returns, and does not keep the process from exiting.
+A read of smaps or cmdline waits for the target's mmap_lock, which another reader may hold for as long as it likes (one
+that serves a page fault through FUSE, with a writer queued behind it). The wait cannot be interrupted, only left: so
+it happens in a thread that is abandoned when its time is up. An abandoned thread holds one open file until its
+read returns, and ends with the process (mmap_read_lock_killable, fs/proc/task_mmu.c and base.c, 6.18).
 """
 
 from __future__ import annotations
