@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING
 
-import typer
-
-from pmapdiff.cli.app import app
 from pmapdiff.errors import PmapdiffError
 from pmapdiff.text import printable
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+if TYPE_CHECKING:
+    import typer
+
+
+def load_app(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The application with the command that these arguments name, or with all commands if they name none.
+
+    To make Typer look at all of them costs 0.02 s, which a recorder in a crontab can do without.
+    """
+    from pmapdiff.cli._app import app
+
+    modules = {module.name.rstrip("_"): module.name for module in iter_modules(__path__) if not module.name.startswith("_")}
+    name = modules.get(_command_name(arguments))
+    for module in [name] if name is not None else modules.values():
+        import_module(f"{__name__}.{module}")
+    return app
+
+
+def _command_name(arguments: Sequence[str]) -> str:
+    """The first word that is neither a global option nor the value of one."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--db":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def main() -> None:
@@ -26,19 +51,22 @@ def main() -> None:
         # A terminal that cannot show a character gets its escape, not a traceback.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    code = _run()
+    code = _run(sys.argv[1:])
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
     except BrokenPipeError:
         pass
+    except OSError as error:
+        code = _cannot_write(error)
     # Taking down SQLAlchemy and a hundred thousand mappings one by one would cost 0.05 s and change nothing.
     os._exit(code)
 
 
-def _run() -> int:
+def _run(arguments: Sequence[str]) -> int:
+    import typer
+
     try:
-        typer.main.get_command(app)(prog_name="pmapdiff")
+        typer.main.get_command(load_app(arguments))(prog_name="pmapdiff")
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 2
     except PmapdiffError as error:
@@ -47,11 +75,24 @@ def _run() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.errno == errno.ENOSPC and error.filename is None:
+            return _cannot_write(error)
+        return _bug()
     except Exception:
-        # Python would exit 1, which means findings here.
-        sys.excepthook(*sys.exc_info())
-        return 2
+        return _bug()
     return 0
 
 
-__all__ = ["app", "main"]
+def _bug() -> int:
+    """Print the traceback; Python would exit 1, which means findings here."""
+    sys.excepthook(*sys.exc_info())
+    return 2
+
+
+def _cannot_write(error: OSError) -> int:
+    sys.stderr.write(f"pmapdiff: cannot write the output: {error.strerror}\n")
+    return 2
+
+
+__all__ = ["load_app", "main"]

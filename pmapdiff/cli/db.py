@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli.app import Global, app, command
+from pmapdiff.cli._app import Global, app, command
 from pmapdiff.errors import StoreError
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, format_moment_local
@@ -52,7 +52,7 @@ def upgrade(context: typer.Context) -> None:
     sys.stdout.write(f"{printable(store.location)}: schema {store.info()['schema']}, up to date\n")
 
 
-@command("check", "pmapdiff db check", group)
+@command("check", "pmapdiff db check", group, short_help="Check that the store is sound.")
 def check(context: typer.Context, quick: Annotated[bool, typer.Option("--quick", help="Do not read every table.")] = False) -> None:
     """Check that the store keeps its promises: sound file, whole snapshots, tables that add up. Exit 2 if not."""
     options: Global = context.obj

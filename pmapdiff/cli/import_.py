@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmapdiff.cli.app import Global, command
-from pmapdiff.cli.record import check_label
-from pmapdiff.cli.when import warn
+from pmapdiff.cli._app import Global, argument_text, check_label, command
+from pmapdiff.cli._when import warn
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import printable
 from pmapdiff.units import plural
@@ -49,7 +48,7 @@ def import_(
     from pmapdiff.store import parse_when
 
     if label is not None:
-        check_label(label)
+        label = check_label(label)
     moment_us: int | None = None
     if at is not None:
         when = parse_when(at)
@@ -64,7 +63,7 @@ def import_(
             tables.append((table.source, table))
     if not tables:
         raise NotFoundError(f"none of the files has a table of pid {pid}; nothing was stored")
-    taken = _snapshots(tables, files, moment_us, pid, label, host)
+    taken = _snapshots(tables, files, moment_us, pid, label, argument_text(host))
     options: Global = context.obj
     for ref, snapshot in zip(options.open_store(write=True).write_all(taken), taken, strict=True):
         mappings = sum(len(capture.table.mappings) for capture in snapshot.captures if capture.table is not None)
@@ -96,5 +95,5 @@ def _snapshots(
             if moment is None:
                 moments.append(moment := {})
             moment[identity] = capture
-        snapshots += [Snapshot(SnapshotRef(None, taken_at, host, label, source), tuple(moment.values())) for moment in moments]
+        snapshots += [Snapshot(SnapshotRef(None, taken_at, host, label, argument_text(source)), tuple(moment.values())) for moment in moments]
     return snapshots

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli.app import Global, NameOption, PidOption, command, screen_view
+from pmapdiff.cli._app import Global, NameOption, PidOption, command, screen_view
 from pmapdiff.errors import UsageError
 
 _SHOWN = 40

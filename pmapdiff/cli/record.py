@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from pmapdiff.cli.app import Global, command
+from pmapdiff.cli._app import Global, check_label, command
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import printable
 from pmapdiff.units import parse_duration
@@ -72,7 +72,7 @@ def record(
     if every_s is None and not argv and (count is not None or for_s is not None):
         raise UsageError("--count and --for need --every: how long between the snapshots?")
     if label is not None:
-        check_label(label)
+        label = check_label(label)
     if argv and (everything or pid or name is not None or user is not None or cgroup is not None):
         raise UsageError("a command is recorded with its children; leave out --all, --pid, --name, --user and --cgroup")
     timeout_s = parse_duration(timeout)
@@ -94,18 +94,6 @@ def record(
         run.series(Recorder(follow, store, label, timeout_s, run.progress), child)
         code = _wait_for(child, stop)
     raise typer.Exit(code)
-
-
-def check_label(label: str) -> None:
-    """Raise UsageError for a label that a WHEN would take for something else."""
-    from pmapdiff.store import parse_when
-
-    try:
-        taken = parse_when(label) is not None
-    except UsageError:
-        taken = True
-    if taken or not label.strip() or label != label.strip():
-        raise UsageError(f"--label {label!r} could not be told from a number, a time or nothing at all: choose another")
 
 
 def _start(argv: list[str], cleanup: ExitStack) -> subprocess.Popen[bytes]:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli.app import NameOption, PidOption, TopOption, command, screen_view
-from pmapdiff.cli.when import Source
+from pmapdiff.cli._app import NameOption, PidOption, TopOption, command, screen_view
+from pmapdiff.cli._when import Source
 
 
 @command(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli.app import Global, command, screen_view
+from pmapdiff.cli._app import Global, command, screen_view
 
 _SHOWN = 50
 

@@ -31,7 +31,7 @@ _FLAGS = b"VmFlags:"
 _FLAGS_HOLE = b"VmFlags:%b\n"
 _MMU_PAGE_SIZE = COUNTER_INDEX["MMUPageSize"]
 BACKWARDS = "the address goes backwards: more than one table in this file?"
-_NOT_ADDRESS = b"0123456789abcdef-"
+_ADDRESS = b"0123456789abcdef- "
 _BLANKED_DIGITS = bytes.maketrans(b"0123456789", b" " * 10)
 # The memos below make a host's repetitions cheap; a stranger's file must not make them grow without end.
 _MEMO_LIMIT = 200_000
@@ -235,12 +235,25 @@ class SmapsParser:
         mappings: list[Mapping] = []
         position, length, previous = 0, len(text), -1
         bodies, flag_texts, backwards = self._bodies, self._flags, False
-        new = tuple.__new__
+        new, tails = tuple.__new__, self._tails
         while position < length:
             newline = text.find(b"\n", position)
             if newline < 0:
                 raise _error(text, position, source, "the file ends in the middle of a line")
-            head = self._header(text[position:newline])
+            # The header of nearly every mapping of a 64-bit process, without a call: two addresses of 12 digits and a known rest.
+            known = tails.get(text[position + 26 : newline])
+            address = text[position : position + 26]
+            if (
+                known is not None
+                and address[25] == 32
+                and address[12] == 45
+                and address[0] != 48 != address[13]
+                and not address.translate(None, _ADDRESS)
+            ):
+                start, end_address = int(address[:12], 16), int(address[13:25], 16)
+                head: _HeaderFields | None = (start, end_address, *known, None) if end_address > start else None
+            else:
+                head = self._header(text[position:newline])
             if head is None:
                 shown = printable(decode(text[position : min(newline, position + 60)]))
                 raise _error(text, position, source, f"not the first line of a mapping: {shown!r}")
@@ -318,17 +331,12 @@ class SmapsParser:
         return lines, end
 
     def _header(self, line: bytes) -> _HeaderFields | None:
-        address, _, tail = line.partition(b" ")
-        # 25 columns of address, as every 64-bit user address has: then the rest alone tells the form.
-        usual = len(address) == 25 and address[12] == 45 and address[0] != 48 and address[13] != 48 and not address.translate(None, _NOT_ADDRESS)
-        if usual and (known := self._tails.get(tail)) is not None:
-            start, end = int(address[:12], 16), int(address[13:], 16)
-            return (start, end, *known, None) if end > start else None
+        """The fields of a header line; what follows its addresses is remembered if those are of 12 digits each."""
         fields = parse_header(line)
-        if usual and fields is not None and fields[7] is None:
+        if fields is not None and fields[7] is None and line[12] == 45 and line[25] == 32:
             if len(self._tails) >= _MEMO_LIMIT:
                 self._tails.clear()
-            self._tails[tail] = fields[2:7]
+            self._tails[line[26:]] = fields[2:7]
         return fields
 
 

@@ -12,12 +12,14 @@ from typing import Any, TextIO
 
 from pmapdiff.errors import UsageError
 
+SORTS = ("size", "rss", "pss", "dirty", "anonymous", "swap", "footprint", "name", "address")
+
 
 @dataclass(frozen=True, slots=True)
 class View:
     """How to look at a result.
 
-    `by` is region, family or process; `sort` names a figure (or `address`, `name`); changes smaller than `threshold_kib` in
+    `by` is region, family or process; `sort` is one of `SORTS`; changes smaller than `threshold_kib` in
     every figure are summed up in one row; `top` limits the rows (None: as many as suit the form, 0: all). `width` is that of the
     terminal in columns, None for no limit; `colour` only where somebody looks.
     """
@@ -28,6 +30,10 @@ class View:
     top: int | None = None
     width: int | None = None
     colour: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sort is not None and self.sort not in SORTS:
+            raise UsageError(f"--sort {self.sort}: one of {', '.join(SORTS)}")
 
 
 Writer = Callable[[Any, View, TextIO], None]

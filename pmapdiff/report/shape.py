@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from pmapdiff.align import Match
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
-from pmapdiff.errors import UsageError
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Figures, ProcessInfo, SnapshotRef
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View
@@ -18,7 +17,6 @@ from pmapdiff.units import format_delta_kib, format_duration, format_kib, format
 
 # The figures of every change row, and those that decide whether a change is below the threshold.
 MAIN_FIGURES = ("size_kib", "rss_kib", "dirty_kib", "swap_kib")
-SORTS = ("size", "rss", "pss", "dirty", "anonymous", "swap", "footprint", "name")
 
 
 _INTERPRETER = re.compile(r"(python|node|ruby|perl|php|lua|bash|sh|dash)[0-9.]*$")
@@ -57,12 +55,12 @@ def choose_for_people(process: ProcessComparison, view: View, top: int | None) -
 
 
 def sort_key(row: Change | FamilyChange | ProcessComparison, sort: str | None) -> tuple[float, ...] | tuple[str]:
-    """Largest change of a figure first (Rss, then Size, unless told otherwise); by name in alphabetical order."""
+    """Largest change of a figure first (Rss, then Size, unless told otherwise); names and addresses in their order."""
     if sort == "name":
         return (row.name if isinstance(row, Change) else row.family if isinstance(row, FamilyChange) else row.process.name,)
-    if sort is not None and sort not in SORTS:
-        raise UsageError(f"--sort {sort}: one of {', '.join(SORTS)}")
-    figures = (f"{sort}_kib",) if sort else ()
+    if sort == "address" and isinstance(row, Change):
+        return ((row.after or row.before)[0].start,)
+    figures = (f"{sort}_kib",) if sort not in (None, "address") else ()
     return tuple(-abs(row.get(figure) or 0) for figure in (*figures, "rss_kib", "size_kib", "dirty_kib"))
 
 

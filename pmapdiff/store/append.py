@@ -214,11 +214,11 @@ class _Writer:
         interner, connection = self._interner, self._connection
         interner.add_protections(connection, {(m.perms, m.flags) for m in mappings})
         interner.add_backings(connection, {(m.device, m.inode, m.name) for m in mappings})
-        # The parser gives mappings of equal counters one tuple, so this is short where the table is long.
-        by_counters = {(m.counters, m.layout, m.extra) for m in mappings}
-        interner.add_details(connection, {(layout, counters[VOLATILE:], extra) for counters, layout, extra in by_counters})
+        # The parser gives mappings of equal counters the very same tuple, so this is short where the table is long.
+        distinct = {(id(m.counters), id(m.layout), id(m.extra)): m for m in mappings}
+        interner.add_details(connection, {(m.layout, m.counters[VOLATILE:], m.extra) for m in distinct.values()})
         details = interner.details
-        value_rows = {key: (*key[0][:VOLATILE], details[key[1], key[0][VOLATILE:], key[2]]) for key in by_counters}
+        value_rows = {key: (*m.counters[:VOLATILE], details[m.layout, m.counters[VOLATILE:], m.extra]) for key, m in distinct.items()}
         protection_ids, backing_ids = interner.protections, interner.backings
         geometries: list[_Geometry] = []
         values: list[_UsageRow] = []
@@ -227,7 +227,7 @@ class _Writer:
             if end > _SIGNED_LIMIT or (offset is not None and offset > _SIGNED_LIMIT):
                 place = (to_signed(start), to_signed(end), None if offset is None else to_signed(offset))
             geometries.append((*place, protection_ids[perms, flags], backing_ids[device, inode, name], header))
-            values.append(value_rows[counters, layout, extra])
+            values.append(value_rows[id(counters), id(layout), id(extra)])
         return geometries, values
 
     def _open_rows(self, process_id: int) -> dict[_Geometry, list[tuple[int, int, _UsageRow]]]:

@@ -134,18 +134,16 @@ def open_engine(location: str, *, write: bool) -> Engine:
         existing = _check_file(path)
         if not existing and not write:
             raise NotFoundError(f"there is no store at {path} yet: make one with `pmapdiff record`, or name another with --db")
-        if not existing:
+        if existing:
+            # Looked at without the right to write: even the change to WAL mode must wait until we know that it is ours to make.
+            _check_revision(_sqlite_engine(path, write=False, existing=True), location)
+        else:
             _create_file(path)
         engine = _sqlite_engine(path, write=write, existing=existing)
     else:
         engine = _other_engine(location)
     with translated_errors(location):
-        found = current_revision(engine)
-        if found is not None and found not in REVISIONS:
-            raise StoreError(
-                f"the store at {location} has schema {found}, made by a newer pmapdiff (this one knows up to {HEAD}); "
-                "it was left as it is: upgrade pmapdiff"
-            )
+        found = _check_revision(engine, location)
         if found != HEAD:
             if not write:
                 raise StoreError(f"the store at {location} has schema {found or 'none'}, this version reads {HEAD}: run `pmapdiff db upgrade`")
@@ -153,6 +151,18 @@ def open_engine(location: str, *, write: bool) -> Engine:
 
             upgrade(engine)
     return engine
+
+
+def _check_revision(engine: Engine, location: str) -> str | None:
+    """The schema revision of a store, None if it has none yet. Raises StoreError if it is newer than we are."""
+    with translated_errors(location):
+        found = current_revision(engine)
+    if found is not None and found not in REVISIONS:
+        raise StoreError(
+            f"the store at {location} has schema {found}, made by a newer pmapdiff (this one knows up to {HEAD}); "
+            "it was left as it is: upgrade pmapdiff"
+        )
+    return found
 
 
 def current_revision(engine: Engine) -> str | None:

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pmapdiff.cli._app import argument_text
 from pmapdiff.errors import NotFoundError, StoreError, UsageError
 from pmapdiff.text import printable
 
 if TYPE_CHECKING:
-    from pmapdiff.cli.app import Global
+    from pmapdiff.cli._app import Global
     from pmapdiff.formats import SavedTable
     from pmapdiff.model import Snapshot
     from pmapdiff.store import ProcessFilter, Store
@@ -36,7 +37,7 @@ class Source:
             if self._store is None:
                 self._store = self._options.open_store()
             store = self._store
-            return store.load(store.resolve(text, self._wanted), self._wanted)
+            return store.load(store.resolve(argument_text(text), self._wanted), self._wanted)
         except (NotFoundError, StoreError) as error:
             if Path(text).suffix and not Path(text).exists():
                 raise NotFoundError(f"there is no file {printable(text)!r}, and as a snapshot: {error}") from None
@@ -62,7 +63,7 @@ class Source:
         wanted = tuple(capture for capture in captures if self._wanted.accepts(capture.process))
         if not wanted:
             raise NotFoundError(f"{printable(path)} has no process that matches {self._wanted.describe()}")
-        return Snapshot(SnapshotRef(None, modified_us(path), "", None, path), wanted)
+        return Snapshot(SnapshotRef(None, modified_us(path), "", None, argument_text(path)), wanted)
 
 
 def warn(tables: Iterable[SavedTable]) -> None:

@@ -18,6 +18,8 @@ import typer
 import typer.core
 
 from pmapdiff import __version__
+from pmapdiff.errors import UsageError
+from pmapdiff.text import decode
 
 if TYPE_CHECKING:
     from pmapdiff.report import View
@@ -35,7 +37,7 @@ PidOption = Annotated[list[int] | None, typer.Option("--pid", "-p", metavar="PID
 NameOption = Annotated[
     str | None, typer.Option("--name", "-n", metavar="REGEX", help="Only processes whose name or program this regular expression is found in.")
 ]
-SortOption = Annotated[str | None, typer.Option("--sort", metavar="KEY", help="size, rss, pss, dirty, anonymous, swap, footprint or name.")]
+SortOption = Annotated[str | None, typer.Option("--sort", metavar="KEY", help="size, rss, pss, dirty, anonymous, swap, footprint, name or address.")]
 TopOption = Annotated[int | None, typer.Option("--top", metavar="N", min=0, help="At most N rows; 0 for all.")]
 
 
@@ -132,6 +134,25 @@ def screen_view(**options: Any) -> View:
     columns = os.environ.get("COLUMNS", "")
     width = shutil.get_terminal_size().columns if terminal else int(columns) if columns.isdigit() and int(columns) else None
     return View(**options, width=width, colour=terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+
+
+def argument_text(argument: str) -> str:
+    r"""An argument as text that can be stored: bytes that are no UTF-8 become `\xNN`, as everywhere."""
+    return decode(os.fsencode(argument))
+
+
+def check_label(argument: str) -> str:
+    """The text of a label. Raises UsageError for one that a WHEN would take for something else."""
+    label = argument_text(argument)
+    from pmapdiff.store import parse_when
+
+    try:
+        taken = parse_when(label) is not None
+    except UsageError:
+        taken = True
+    if taken or not label.strip() or label != label.strip():
+        raise UsageError(f"--label {label!r} could not be told from a number, a time or nothing at all: choose another")
+    return label
 
 
 def parse_threshold(text: str | None) -> int:

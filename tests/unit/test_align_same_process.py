@@ -1,0 +1,264 @@
+"""The aligner within one process, row by row of design.md §5.1 and linux-memory.md §4."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from strategies import PAGE, file, in_form, make
+
+from pmapdiff.align import Component, Relation, align_same_process
+from pmapdiff.model import Mapping
+
+A = 0x7F0000000000
+M = 1 << 20
+
+
+def aligned(before: list[Mapping], after: list[Mapping]) -> set[tuple[tuple[int, ...], tuple[int, ...], Relation]]:
+    return {(c.before, c.after, c.relation) for c in align_same_process(before, after)}
+
+
+def only(before: list[Mapping], after: list[Mapping]) -> Component:
+    (component,) = align_same_process(before, after)
+    assert (component.before, component.after) == (tuple(range(len(before))), tuple(range(len(after))))
+    return component
+
+
+def test_the_heap_grows_at_its_end() -> None:
+    c = only([make(A, A + M, name=b"[heap]")], [make(A, A + 3 * M, name=b"[heap]")])
+    assert (c.relation, c.parts_before, c.parts_after, c.reprotected) == (Relation.SAME, 1, 1, False)
+
+
+def test_the_stack_grows_down() -> None:
+    c = only([make(A, A + M, name=b"[stack]")], [make(A - M, A + M, name=b"[stack]")])
+    assert (c.relation, c.parts_before, c.parts_after) == (Relation.SAME, 1, 1)
+
+
+def test_blocks_merge_downward_and_keep_their_end() -> None:
+    """malloc's big blocks: 40 MB below 40 MB below 40 MB are one mapping."""
+    one = only([make(A - 40 * M, A)], [make(A - 120 * M, A)])
+    assert (one.parts_before, one.parts_after) == (1, 1)
+    three = only([make(A - 120 * M, A - 81 * M), make(A - 80 * M, A - 41 * M), make(A - 40 * M, A)], [make(A - 120 * M, A)])
+    assert (three.parts_before, three.parts_after) == (3, 1)
+
+
+def test_mprotect_of_the_middle_splits_one_into_three() -> None:
+    before = [make(A, A + 9 * PAGE)]
+    after = [make(A, A + 3 * PAGE), make(A + 3 * PAGE, A + 6 * PAGE, "r--p"), make(A + 6 * PAGE, A + 9 * PAGE)]
+    c = only(before, after)
+    assert (c.parts_before, c.parts_after, c.reprotected) == (1, 3, True)
+    back = only(after, before)
+    assert (back.parts_before, back.parts_after, back.reprotected) == (3, 1, True)
+
+
+def test_madvise_splits_without_another_protection() -> None:
+    c = only([make(A, A + 8 * PAGE)], [make(A, A + 4 * PAGE), make(A + 4 * PAGE, A + 8 * PAGE)])
+    assert (c.parts_before, c.parts_after, c.reprotected) == (1, 2, False)
+
+
+def test_n_to_m() -> None:
+    before = [make(A, A + 4 * PAGE), make(A + 4 * PAGE, A + 8 * PAGE, "r--p"), make(A + 8 * PAGE, A + 12 * PAGE)]
+    after = [make(A, A + 6 * PAGE, "r--p"), make(A + 6 * PAGE, A + 12 * PAGE)]
+    c = only(before, after)
+    assert (c.parts_before, c.parts_after, c.reprotected) == (3, 2, True)
+
+
+def test_the_boundary_in_an_arena_moves() -> None:
+    """rw-p grows into the arena's reserve: one region, neither split nor merged."""
+    start = 0x7F4000000000
+    before = [make(start, start + M), make(start + M, start + 64 * M, "---p")]
+    after = [make(start, start + 2 * M), make(start + 2 * M, start + 64 * M, "---p")]
+    c = only(before, after)
+    assert (c.parts_before, c.parts_after, c.reprotected) == (2, 2, True)
+
+
+def test_adjacent_runs_of_equal_permissions_count_as_one() -> None:
+    """A new mapping right beside one of its kind that the kernel left apart is growth, not a split."""
+    c = only([make(A, A + M)], [make(A, A + M), make(A + M, A + 2 * M)])
+    assert (c.parts_before, c.parts_after) == (1, 1)
+    assert aligned([make(A, A + M)], [make(A, A + M), make(A + M, A + 2 * M, "r--p")]) == {
+        ((0,), (0,), Relation.SAME),
+        ((), (1,), Relation.SAME),
+    }
+    assert aligned([make(A, A + M)], [make(A, A + M), make(A + M + PAGE, A + 2 * M)]) == {((0,), (0,), Relation.SAME), ((), (1,), Relation.SAME)}
+
+
+def test_a_run_with_another_name_is_another_region() -> None:
+    after = [make(A, A + M, name=b"[heap]"), make(A + M, A + 2 * M)]
+    assert aligned([after[0]], after) == {((0,), (0,), Relation.SAME), ((), (1,), Relation.SAME)}
+
+
+def test_files_are_no_runs() -> None:
+    after = [file(A, A + M, "r--p", 0), file(A + M, A + 2 * M, "r--p", M)]
+    assert aligned(after[:1], after) == {((0,), (0,), Relation.SAME), ((), (1,), Relation.SAME)}
+
+
+def test_files_connect_by_inode_and_place_not_by_path() -> None:
+    c = only([file(A, A + M, "r-xp", M, b"/usr/lib/old.so")], [file(A, A + M, "r-xp", M, b"/elsewhere/new.so")])
+    assert c.relation is Relation.SAME
+
+
+@pytest.mark.parametrize("change", [{"inode": 78}, {"device": "fe:01"}, {"offset": 2 * M}])
+def test_another_object_at_the_same_address_is_gone_and_new(change: dict[str, Any]) -> None:
+    before = file(A, A + M, "r--p", M)
+    assert aligned([before], [before._replace(**change)]) == {((0,), (), Relation.SAME), ((), (0,), Relation.SAME)}
+
+
+def test_a_file_over_memory_is_gone_and_new() -> None:
+    assert aligned([make(A, A + M)], [file(A, A + M, "rw-p", 0)]) == {((0,), (), Relation.SAME), ((), (0,), Relation.SAME)}
+
+
+def test_the_loader_protects_relro() -> None:
+    """One rw-p segment of a file becomes r--p and rw-p: the parts keep (start - offset)."""
+    before = [file(A, A + 4 * PAGE, "rw-p", 8 * PAGE)]
+    after = [file(A, A + 3 * PAGE, "r--p", 8 * PAGE), file(A + 3 * PAGE, A + 4 * PAGE, "rw-p", 11 * PAGE)]
+    c = only(before, after)
+    assert (c.parts_before, c.parts_after, c.reprotected) == (1, 2, True)
+
+
+def test_a_moved_file() -> None:
+    before, after = file(A, A + M, "r--s", 0), file(A + 9 * M, A + 10 * M, "r--s", 0, b"/renamed")
+    assert aligned([before], [after]) == {((0,), (0,), Relation.MOVED)}
+    overlapping = file(A + M // 2, A + M // 2 + M, "r--s", 0)
+    assert aligned([before], [overlapping]) == {((0,), (0,), Relation.MOVED)}
+    grown = file(A + 9 * M, A + 12 * M, "r--s", 0)
+    assert aligned([before], [grown]) == {((0,), (0,), Relation.MOVED)}
+    assert aligned([before], [after._replace(offset=PAGE)]) == {((0,), (), Relation.SAME), ((), (0,), Relation.SAME)}
+
+
+def test_moved_files_of_equal_size_pair_first() -> None:
+    before = [file(A, A + M, "r--s", 0), file(A + 2 * M, A + 4 * M, "r--s", 0)]
+    after = [file(A + 20 * M, A + 22 * M, "r--s", 0), file(A + 30 * M, A + 31 * M, "r--s", 0)]
+    assert aligned(before, after) == {((0,), (1,), Relation.MOVED), ((1,), (0,), Relation.MOVED)}
+
+
+@pytest.mark.parametrize(
+    ("size", "rss", "possible"),
+    [
+        (M, 600, True),
+        (M, 604, True),
+        (M, 596, True),
+        (2 * M, 600, True),
+        (2 * M, 1400, True),
+        (2 * M, 542, True),
+        (M, 300, False),
+        (2 * M, 300, False),
+        (2 * M, 1024 + 900, False),
+        (M, 0, False),
+    ],
+)
+def test_memory_that_possibly_moved(size: int, rss: int, possible: bool) -> None:
+    """Size at least the old one, and what was resident still is; the other way round it is the same guess."""
+    before, after = [make(A, A + M, rss=600)], [make(A + 50 * M, A + 50 * M + size, rss=rss)]
+    paired = {((0,), (0,), Relation.POSSIBLY_MOVED)}
+    apart = {((0,), (), Relation.SAME), ((), (0,), Relation.SAME)}
+    assert aligned(before, after) == (paired if possible else apart)
+    assert aligned(after, before) == (paired if possible else apart)
+
+
+def test_swapped_out_memory_moves_too() -> None:
+    assert aligned([make(A, A + M, rss=600)], [make(A + 50 * M, A + 51 * M, rss=200, swap=400)]) == {((0,), (0,), Relation.POSSIBLY_MOVED)}
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("rw-p", "r--p"), ("rw-p", "rwxp")])
+def test_memory_of_other_permissions_did_not_move(ours: str, theirs: str) -> None:
+    before, after = [make(A, A + M, ours, rss=600)], [make(A + 50 * M, A + 51 * M, theirs, rss=600)]
+    assert len(aligned(before, after)) == 2
+
+
+def test_nothing_is_guessed_of_untouched_memory() -> None:
+    assert len(aligned([make(A, A + M)], [make(A + 50 * M, A + 51 * M)])) == 2
+    assert len(aligned([make(A, A + M, "---p")], [make(A + 50 * M, A + 51 * M, "---p")])) == 2
+
+
+def test_nothing_is_guessed_without_residency() -> None:
+    before, after = ([make(start, start + M, rss=600)] for start in (A, A + 50 * M))
+    assert len(aligned(list(in_form(before, "maps")), list(in_form(after, "maps")))) == 2
+
+
+def test_the_closest_size_moved() -> None:
+    before = [make(A, A + 4 * M, rss=600)]
+    after = [make(A + 50 * M, A + 58 * M, rss=600), make(A + 60 * M, A + 65 * M, rss=600)]
+    assert aligned(before, after) == {((0,), (1,), Relation.POSSIBLY_MOVED), ((), (0,), Relation.SAME)}
+
+
+def test_among_equal_sizes_the_closest_residency_moved() -> None:
+    before = [make(A, A + 4 * M, rss=600)]
+    after = [make(A + 50 * M, A + 58 * M, rss=640), make(A + 60 * M, A + 68 * M, rss=601)]
+    assert aligned(before, after) == {((0,), (1,), Relation.POSSIBLY_MOVED), ((), (0,), Relation.SAME)}
+    assert aligned(after, before) == {((1,), (0,), Relation.POSSIBLY_MOVED), ((0,), (), Relation.SAME)}
+
+
+def test_kernel_mappings_never_move_by_guess() -> None:
+    before, after = (make(start, start + 2 * PAGE, "r-xp", b"[vdso]", rss=8) for start in (A, A + M))
+    assert aligned([before], [after]) == {((0,), (), Relation.SAME), ((), (0,), Relation.SAME)}
+
+
+def test_shared_anonymous_memory_is_its_inode() -> None:
+    zero = b"/dev/zero (deleted)"
+    before = make(A, A + M, "rw-s", zero, device="00:01", inode=5)
+    assert only([before], [before._replace(end=A + 2 * M)]).relation is Relation.SAME
+    assert len(aligned([before], [before._replace(inode=6)])) == 2
+
+
+def test_a_name_for_anonymous_memory_is_only_a_label() -> None:
+    """prctl(PR_SET_VMA) names a part of a mapping, which splits it."""
+    after = [make(A, A + PAGE), make(A + PAGE, A + 2 * PAGE, name=b"[anon:arena]")]
+    c = only([make(A, A + 2 * PAGE)], after)
+    assert (c.parts_before, c.parts_after, c.reprotected) == (1, 2, False)
+
+
+def test_a_thread_comes_and_the_others_stay() -> None:
+    """Stacks of glibc up to 2.41 lie below each other; a new one is new, not growth of its neighbour."""
+    size = 8 * M + PAGE
+
+    def stack(number: int) -> list[Mapping]:
+        low = A - number * size
+        return [make(low, low + PAGE, "---p"), make(low + PAGE, low + size, rss=8)]
+
+    kept = [((i,), (i + 2,), Relation.SAME) for i in range(4)]
+    new = [((), (i,), Relation.SAME) for i in range(2)]
+    assert aligned([*stack(2), *stack(1)], [*stack(3), *stack(2), *stack(1)]) == {*kept, *new}
+
+
+def test_tables_of_pmap_have_no_inodes() -> None:
+    """pmap -x: the name decides, and a basename may stand for the path."""
+    before = [file(A, A + M, "r-xp", 0, b"/usr/lib/libc.so.6"), make(A + 2 * M, A + 3 * M)]
+    short = list(in_form(before, "pmap-x"))
+    assert short[0].name == b"libc.so.6"
+    assert aligned(short, short) == {((0,), (0,), Relation.SAME), ((1,), (1,), Relation.SAME)}
+    assert aligned(before, short) == aligned(short, before) == {((0,), (0,), Relation.SAME), ((1,), (1,), Relation.SAME)}
+    other = [short[0]._replace(name=b"libm.so.6"), short[1]]
+    assert aligned(short, other) == {((0,), (), Relation.SAME), ((), (0,), Relation.SAME), ((1,), (1,), Relation.SAME)}
+
+
+def test_pmap_has_no_name_for_the_kernels_mappings() -> None:
+    vdso = [make(A, A + 2 * PAGE, "r-xp", b"[vdso]")]
+    assert only(vdso, list(in_form(vdso, "pmap-x"))).relation is Relation.SAME
+    assert only(list(in_form(vdso, "pmap-d")), vdso).relation is Relation.SAME
+
+
+def test_one_side_is_empty() -> None:
+    table = [make(A, A + M), file(A + 2 * M, A + 3 * M, "r--p", 0)]
+    assert aligned([], table) == {((), (0,), Relation.SAME), ((), (1,), Relation.SAME)}
+    assert aligned(table, []) == {((0,), (), Relation.SAME), ((1,), (), Relation.SAME)}
+    assert aligned([], []) == set()
+
+
+def test_a_torn_table_overlaps_itself() -> None:
+    torn = [make(A, A + 4 * M), make(A + M, A + 2 * M), make(A + 3 * M, A + 6 * M)]
+    c = only(torn, [make(A, A + 6 * M)])
+    assert (c.parts_before, c.parts_after) == (3, 1)
+
+
+def test_the_whole_address_space() -> None:
+    low, high = make(0, PAGE), make((1 << 64) - PAGE, 1 << 64)
+    assert aligned([low, high], [low, high]) == {((0,), (0,), Relation.SAME), ((1,), (1,), Relation.SAME)}
+
+
+def test_a_big_reserve_is_cut_up() -> None:
+    """A JVM commits pages of its reserve one by one: 2,000 pieces are one region, found in no time."""
+    before = [make(A, A + 4000 * PAGE, "---p")]
+    after = [make(A + i * PAGE, A + (i + 1) * PAGE, "rw-p" if i % 2 else "---p") for i in range(4000)]
+    c = only(before, after)
+    assert (c.parts_before, c.parts_after) == (1, 4000)

@@ -1,0 +1,266 @@
+"""The documents cannot lie: help, queries, sessions, links, columns and fields are checked against the tool."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCS = ROOT / "docs"
+
+
+def _load_embed() -> Any:
+    spec = importlib.util.spec_from_file_location("embed_help", DOCS / "embed_help.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+embed = _load_embed()
+PAGES: tuple[Path, ...] = embed.PAGES
+COMMANDS: list[str] = embed.commands()
+REFRESH = "out of date: run `python docs/embed_help.py`"
+
+
+@cache
+def help_of(command: str) -> str:
+    text: str = embed.help_of(command)
+    return text
+
+
+@pytest.fixture(scope="module")
+def samples() -> Iterator[Path]:
+    with embed.session_folder() as folder:
+        yield folder
+
+
+def page_id(value: object) -> str | None:
+    return str(value.relative_to(ROOT)) if isinstance(value, Path) else None
+
+
+def blocks(pattern: re.Pattern[str]) -> list[Any]:
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for match in pattern.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(pytest.param(match, id=f"{page.relative_to(ROOT)}:{line}"))
+    return found
+
+
+def test_every_command_is_documented() -> None:
+    documented = [match["command"] for match in embed.HELP.finditer((DOCS / "commands.md").read_text())]
+    assert sorted(documented) == COMMANDS
+
+
+@pytest.mark.parametrize("match", blocks(embed.HELP))
+def test_embedded_help_is_the_real_help(match: re.Match[str]) -> None:
+    assert match["text"] == help_of(match["command"]), REFRESH
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example(command: str) -> None:
+    assert re.search(r"^ *Examples?:\n +pmapdiff ", help_of(command), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_its_columns(command: str) -> None:
+    assert max(map(len, help_of(command).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("match", blocks(embed.RESULT))
+def test_query_gives_the_result_that_is_shown(match: re.Match[str], samples: Path) -> None:
+    assert embed.RESULT.fullmatch(embed.refreshed(match[0], samples))["text"] == match["text"], REFRESH
+
+
+@pytest.mark.parametrize("match", [param for param in blocks(embed.CONSOLE) if embed.is_session(param.values[0]["text"])])
+def test_session_prints_what_is_shown(match: re.Match[str], samples: Path) -> None:
+    assert embed.run_session(match["text"], samples) == match["text"], REFRESH
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(blocks(embed.RESULT)) >= 6
+    readme = (ROOT / "README.md").read_text()
+    assert len([match for match in embed.CONSOLE.finditer(readme) if embed.is_session(match["text"])]) >= 3
+
+
+def mentioned_commands() -> list[Any]:
+    """The pmapdiff command lines in all code blocks of all pages."""
+    found = []
+    for page in PAGES:
+        fenced = False
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            fenced ^= line.startswith("```")
+            match = re.match(r" *(?:\$ )?(pmapdiff .*)", line) if fenced else None
+            if match is not None:
+                found.append(pytest.param(match[1], id=f"{page.relative_to(ROOT)}:{number}"))
+    return found
+
+
+@pytest.mark.parametrize("line", [param for param in mentioned_commands() if "..." not in str(param.values[0])])
+def test_commands_in_code_blocks_exist(line: str) -> None:
+    words = shlex.split(line.split("|")[0], comments=True)[1:]
+    if words[:1] == ["--db"]:
+        words = words[2:]
+    if not words or words[0].startswith("-"):
+        command = ""
+    else:
+        command = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
+    assert command in COMMANDS
+    own = words[: words.index("--")] if "--" in words else words
+    options = {word.split("=")[0] for word in own if re.fullmatch(r"--[a-z-]+(=.*)?", word)}
+    known = set(re.findall(r"--[a-z-]+", help_of(command)))
+    assert options <= known
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or not file.is_relative_to(ROOT) or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert not broken
+
+
+def test_every_page_is_linked_from_the_index() -> None:
+    index = (DOCS / "index.md").read_text()
+    assert not [page.name for page in DOCS.glob("*.md") if page.name != "index.md" and f"({page.name})" not in index]
+
+
+def code_words(page: Path) -> set[str]:
+    return set(re.findall(r"`([^`\s]+)`", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)))
+
+
+@pytest.mark.parametrize("view", ["mapping_table", "process_table"])
+def test_every_column_of_a_view_is_documented(view: str, samples: Path) -> None:
+    with closing(sqlite3.connect(samples / "sample_snapshots" / "redis.db")) as connection:
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({view})")]
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")]
+    words = code_words(DOCS / "sql.md")
+    assert len(columns) > 20
+    assert not [name for name in columns + tables if name not in words]
+
+
+def property_names(schema: object) -> Iterator[str]:
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "properties":
+                yield from value
+            yield from property_names(value)
+    elif isinstance(schema, list):
+        for item in schema:
+            yield from property_names(item)
+
+
+def test_every_field_of_the_json_is_documented() -> None:
+    words = code_words(DOCS / "json.md")
+    for path in (ROOT / "pmapdiff" / "report" / "schemas").glob("*.json"):
+        assert f"../pmapdiff/report/schemas/{path.name}" in (DOCS / "json.md").read_text()
+        assert not sorted({name for name in property_names(json.loads(path.read_text())) if name not in words})
+
+
+def test_every_form_family_status_and_word_is_documented() -> None:
+    from pmapdiff.align import FAMILIES, Match
+    from pmapdiff.compare import KINDS
+    from pmapdiff.formats import all_forms
+    from pmapdiff.model import Status
+
+    assert set(all_forms()) <= code_words(DOCS / "formats.md")
+    assert {*FAMILIES, *KINDS, *(match.value for match in Match), *(status.value for status in Status)} <= code_words(DOCS / "concepts.md")
+
+
+def test_form_in_the_guide_works() -> None:
+    text = (DOCS / "extending.md").read_text()
+    code = next(code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "register(Form(" in code)
+    from pmapdiff.errors import FormatError
+    from pmapdiff.formats import base
+
+    known = dict(base.all_forms())
+    try:
+        exec(compile(code, "extending.md", "exec"), {})
+        (table,) = base.parse_saved(b"numbers 1\n1000 3000\n5000 6000\n", "example")
+        assert (table.form, [mapping.size_kib for mapping in table.table.mappings]) == ("numbers", [8, 4])
+        with pytest.raises(FormatError, match="example:2: not two addresses"):
+            base.parse_saved(b"numbers 1\noops\n", "example")
+    finally:
+        base._FORMS.clear()
+        base._FORMS.update(known)
+
+
+def test_report_in_the_guide_works() -> None:
+    text = (DOCS / "extending.md").read_text()
+    code = next(code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if '@register("compare"' in code)
+    from typer.testing import CliRunner
+
+    from pmapdiff.cli import load_app
+    from pmapdiff.report import base
+
+    try:
+        exec(compile(code, "extending.md", "exec"), {})
+        result = CliRunner().invoke(
+            load_app(), ["--db", str(ROOT / "sample_snapshots/redis.db"), "compare", "first", "loaded", "--format", "headline"]
+        )
+        assert re.fullmatch(r"\d+ \d+\n", result.stdout), result.output
+    finally:
+        base._REPORTS.pop(("compare", "headline"), None)
+
+
+def test_series_is_what_the_database_holds() -> None:
+    from pmapdiff.formats.smaps import render_smaps
+    from pmapdiff.store import Store
+
+    folder = ROOT / "sample_snapshots"
+    store = Store.open(str(folder / "redis.db"))
+    labels = []
+    for path in sorted(folder.glob("redis-series/*.smaps")):
+        label = path.stem.partition("-")[2]
+        (capture,) = store.load(store.resolve(label)).captures
+        assert capture.table is not None
+        assert render_smaps(capture.table.mappings) == path.read_bytes()
+        labels.append(label)
+    assert labels == [summary.ref.label for summary in store.snapshots()]
+    assert all(f"`{label}`" in (folder / "README.md").read_text() for label in labels)
+
+
+def test_reading_the_sample_database_leaves_it_alone() -> None:
+    path = ROOT / "sample_snapshots" / "redis.db"
+    before = path.read_bytes()
+    embed.run_session(f"$ pmapdiff --db {path} compare first latest\n", ROOT)
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("redis.db?*"))
+    assert len(before) < 300_000
+
+
+def test_documents_name_no_machine() -> None:
+    for page in (*PAGES, ROOT / "CHANGELOG.md"):
+        assert not re.search(r"/(work|home|root)/|/tmp/w\b", page.read_text()), page
+
+
+def test_json_schema_snippet_works() -> None:
+    code = re.search(r"```python\n(.*?)```", (DOCS / "json.md").read_text(), re.DOTALL)
+    assert code is not None
+    names: dict[str, Any] = {}
+    exec(code[1], names)
+    assert names["schema"]["properties"]["schema"] == {"const": "pmapdiff.compare/1"}

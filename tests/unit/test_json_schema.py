@@ -1,0 +1,166 @@
+"""The shipped JSON Schemas describe what the commands write: real output is checked against them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from typer.testing import CliRunner
+
+from pmapdiff.cli import load_app
+
+SAMPLES = Path(__file__).resolve().parent.parent.parent / "sample_snapshots"
+REDIS = str(SAMPLES / "redis.db")
+PMAP_X, PMAP_D = str(SAMPLES / "redis-1100.pmap-x.txt"), str(SAMPLES / "redis-1100.pmap-d.txt")
+SERIES = sorted(str(path) for path in SAMPLES.glob("redis-series/*.smaps"))
+
+Output = Callable[..., dict[str, Any]]
+
+
+def load_schema(name: str) -> dict[str, Any]:
+    text = resources.files("pmapdiff.report").joinpath("schemas", f"{name}-1.json").read_text()
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def check(value: dict[str, Any]) -> None:
+    name, number = value["schema"].removeprefix("pmapdiff.").split("/")
+    assert number == "1"
+    Draft202012Validator(load_schema(name)).validate(value)
+
+
+@pytest.fixture
+def output() -> Output:
+    def run(*arguments: str) -> dict[str, Any]:
+        result = CliRunner().invoke(load_app(), [*arguments, "--format", "json"])
+        assert result.exit_code == 0, result.output
+        value: dict[str, Any] = json.loads(result.stdout)
+        return value
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["compare", "show", "snapshots", "processes"])
+def test_schema_is_a_schema(name: str) -> None:
+    schema = load_schema(name)
+    Draft202012Validator.check_schema(schema)
+    assert schema["properties"]["schema"] == {"const": f"pmapdiff.{name}/1"}
+
+
+def test_no_schema_without_a_command() -> None:
+    names = {path.name for path in resources.files("pmapdiff.report").joinpath("schemas").iterdir()}
+    assert names == {"compare-1.json", "show-1.json", "snapshots-1.json", "processes-1.json"}
+
+
+@pytest.mark.parametrize("more", [(), ("--threshold", "1M"), ("--top", "2"), ("--sort", "pss")], ids=" ".join)
+def test_compare_snapshots_of_the_store(output: Output, more: tuple[str, ...]) -> None:
+    check(output("--db", REDIS, "compare", "first", "latest", *more))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(SERIES[0], SERIES[-1]), (SERIES[-1], SERIES[0]), (PMAP_X, PMAP_X), (PMAP_X, PMAP_D), (PMAP_X, SERIES[0])],
+    ids=["growth", "reverse", "itself", "no counters", "another process"],
+)
+def test_compare_saved_files(output: Output, before: str, after: str) -> None:
+    check(output("compare", before, after))
+
+
+def test_compare_says_what_is_missing_as_null(output: Output) -> None:
+    value = output("compare", PMAP_X, PMAP_D)
+    (process,) = value["processes"]
+    assert process["totals"]["before"]["rss_kib"] == 8076
+    assert process["totals"]["after"]["rss_kib"] is None
+    assert process["totals"]["delta"]["rss_kib"] is None
+    assert "rss_kib" in process["missing"]
+    check(value)
+
+
+def test_compare_new_and_gone_processes(output: Output, tmp_path: Path) -> None:
+    store = str(tmp_path / "store.db")
+    for at, path in (("2026-11-22T10:00", PMAP_X), ("2026-11-22T11:00", SERIES[0])):
+        result = CliRunner().invoke(load_app(), ["--db", store, "import", path, "--at", at])
+        assert result.exit_code == 0, result.output
+    value = output("--db", store, "compare", "first", "latest")
+    check(value)
+    for row in value["processes"]:
+        assert (row["pid_before"] is None) == (row["match"] == "new")
+    for subject in ("snapshots", "processes", "show"):
+        check(output("--db", store, subject))
+
+
+@pytest.mark.parametrize("when", ["latest", SERIES[0], PMAP_X, PMAP_D], ids=["store", "smaps", "pmap -x", "pmap -d"])
+def test_show(output: Output, when: str) -> None:
+    check(output("--db", REDIS, "show", when))
+
+
+def test_show_keeps_counters_that_this_version_does_not_know(output: Output, tmp_path: Path) -> None:
+    saved = tmp_path / "new-kernel.smaps"
+    saved.write_text(Path(SERIES[0]).read_text().replace("VmFlags:", "NewCounter:            7 kB\nVmFlags:"))
+    value = output("show", str(saved))
+    assert value["processes"][0]["mappings"][0]["other"] == {"NewCounter": 7}
+    check(value)
+    check(output("compare", SERIES[0], str(saved)))
+
+
+def test_show_and_compare_a_capture_without_table(output: Output, tmp_path: Path) -> None:
+    from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
+    from pmapdiff.store import Store
+
+    store = Store.open(str(tmp_path / "store.db"), write=True)
+    process = ProcessInfo(ProcessIdentity("boot", 12, 34, "key"), b"secret")
+    for moment in (1, 2):
+        store.write(Snapshot(SnapshotRef(None, moment, "host"), (Capture(process, Status.DENIED),)))
+    location = str(tmp_path / "store.db")
+    shown = output("--db", location, "show")
+    assert set(shown["processes"][0]["totals"].values()) == {None}
+    check(shown)
+    check(output("--db", location, "compare", "first", "latest"))
+    check(output("--db", location, "snapshots"))
+    check(output("--db", location, "processes"))
+
+
+@pytest.mark.parametrize("subject", ["snapshots", "processes"])
+def test_lists(output: Output, subject: str) -> None:
+    value = output("--db", REDIS, subject)
+    assert value[subject]
+    check(value)
+
+
+def test_schemas_are_strict(output: Output) -> None:
+    value = output("--db", REDIS, "compare", "first", "latest")
+    spoilers: tuple[Callable[[dict[str, Any]], object], ...] = (
+        lambda v: v.update(more=1),
+        lambda v: v["processes"][0].update(more=1),
+        lambda v: v["processes"][0]["changes"][0]["delta"].pop("rss_kib"),
+        lambda v: v["processes"][0]["changes"][0].update(change=["exploded"]),
+        lambda v: v["processes"][0].update(match="new"),
+        lambda v: v["processes"][0].update(unrecorded_before=True),
+        lambda v: v["before"].update(taken_at="yesterday"),
+        lambda v: v["processes"][0]["totals"]["before"].update(rss_kib=1.5),
+    )
+    for spoil in spoilers:
+        spoilt = deepcopy(value)
+        spoil(spoilt)
+        with pytest.raises(ValidationError):
+            check(spoilt)
+
+
+def test_figures_of_the_schema_are_those_of_the_model() -> None:
+    from pmapdiff.align import FAMILIES, Match
+    from pmapdiff.compare import KINDS
+    from pmapdiff.model import FIGURES, Status
+
+    definitions = load_schema("compare")["$defs"]
+    assert tuple(definitions["delta"]["properties"]) == FIGURES
+    assert tuple(definitions["family"]["enum"]) == FAMILIES
+    assert tuple(definitions["change"]["properties"]["change"]["items"]["enum"]) == KINDS
+    assert definitions["process"]["properties"]["match"]["enum"] == [match.value for match in Match]
+    assert definitions["status"]["enum"] == [status.value for status in Status]
