@@ -59,7 +59,7 @@ import sys
 from contextlib import closing, redirect_stdout
 from pathlib import Path
 
-from pmapdiff.cli import app
+from pmapdiff.cli import load_app
 
 pid, label, copy = sys.argv[1:]
 store, attempt = Path("redis.db"), Path("attempt.db")
@@ -69,7 +69,7 @@ for _ in range(200):
         shutil.copy(store, attempt)
     said = io.StringIO()
     with redirect_stdout(said):
-        app(["--db", str(attempt), "record", "--pid", pid, "--label", label], standalone_mode=False)
+        load_app()(["--db", str(attempt), "record", "--pid", pid, "--label", label], standalone_mode=False)
     text = Path(f"/proc/{pid}/smaps").read_bytes()
     with closing(sqlite3.connect(attempt)) as connection:
         (digest,) = connection.execute("SELECT digest FROM totals ORDER BY first_seq DESC LIMIT 1").fetchone()

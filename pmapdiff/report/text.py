@@ -35,7 +35,15 @@ _PROCESSES = 8
 _WIDE = 120
 
 _STYLES = {"new": "yellow", "grew": "red", "shrank": "green", "gone": "green", "dirtied": "magenta", "cleaned": "green"}
-_TITLES = {"size_kib": "Size", "rss_kib": "Rss", "pss_kib": "Pss", "dirty_kib": "Dirty", "swap_kib": "Swap", "footprint_kib": "Footprint"}
+_TITLES = {
+    "size_kib": "Size",
+    "rss_kib": "Rss",
+    "pss_kib": "Pss",
+    "dirty_kib": "Dirty",
+    "swap_kib": "Swap",
+    "footprint_kib": "Footprint",
+    "anonymous_kib": "Anonymous",
+}
 
 
 def _is_wide(view: View) -> bool:
@@ -181,7 +189,8 @@ def _write_mappings(capture: Capture, view: View, out: TextIO) -> None:
     assert capture.table is not None
     wide = _is_wide(view)
     totals = capture.table.totals
-    figures = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", *(("anonymous_kib",) if wide else ()))
+    swap = ("swap_kib",) if totals.get("swap_kib") else ()
+    figures = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", *swap, *(("anonymous_kib",) if wide else ()))
     indexes = [FIGURE_INDEX[name] for name in figures]
     chosen = chosen_rows(capture, view)
     rows: list[Row] = []
@@ -195,7 +204,7 @@ def _write_mappings(capture: Capture, view: View, out: TextIO) -> None:
     rows.append([])
     blanks = ["", "", ""] if wide else [""]
     rows.append([Cell("total KiB", "bold"), *(Cell(_plain(totals.figures[i]), "bold") for i in indexes), *blanks, plural(totals.mappings, "mapping")])
-    titles = ["Size", "Rss", "Pss", "Dirty", "Swap", *(["Anonymous"] if wide else [])]
+    titles = [_TITLES[name] for name in figures]
     header = ["Address", *titles, "Perms", *(["Offset", "Family"] if wide else []), "Mapping"]
     left = {0, len(header) - 1, len(titles) + 1} | ({len(header) - 2} if wide else set())
     write_table(header, frozenset(left), rows, view, out)
