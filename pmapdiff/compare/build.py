@@ -154,6 +154,7 @@ class _Builder:
             and (not both_offsets or before.offset == after.offset)
             and (before.layout != after.layout or before.extra == after.extra)
             and self.mask(before.figures) == self.mask(after.figures)
+            and all(old == new or old is None or new is None for old, new in zip(before.counters, after.counters, strict=True))
         )
 
     def _kinds(self, component: Component, delta: Figures) -> tuple[str, ...]:

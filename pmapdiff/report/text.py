@@ -119,11 +119,12 @@ def _write_changes(process: ProcessComparison, view: View, top: int, out: TextIO
         why = "smaller" if view.sort is None else "further"
         rows.append([*_delta_cells(chosen.hidden_delta, figures), *blanks, plural(chosen.hidden, f"{why} change")])
     rows.append([])
-    rows.append([*_delta_cells(process.delta, figures), *blanks, f"in all; {process.unchanged:,} unchanged"])
+    rows.append([*_delta_cells(process.delta, figures), *blanks, "in all"])
     rows.append([*_total_cells(process.totals_after, figures), *blanks, f"after, {plural(process.totals_after.mappings, 'mapping')}"])
     count = len(figures)
     header = [*(_TITLES[name] for name in figures), "Change", "Perms", *(["Family", "Address"] if wide else []), "Mapping"]
     write_table(header, frozenset(range(count, len(header))), rows, view, out)
+    out.write(f"{plural(process.unchanged, 'mapping')} unchanged\n")
 
 
 def _address(change: Change) -> str:
