@@ -114,13 +114,21 @@ def _sqlite_engine(path: Path, *, write: bool, existing: bool) -> Engine:
     return engine
 
 
-def _other_engine(location: str) -> Engine:
+def _other_engine(location: str, *, write: bool) -> Engine:
     try:
-        return create_engine(location, poolclass=NullPool)
+        engine = create_engine(location, poolclass=NullPool)
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreError(f"{location!r} is no database URL that can be used: {error}") from None
     except ModuleNotFoundError as error:
         raise StoreError(f"the driver for {location.partition('://')[0]} is not installed: pip install {error.name}") from None
+    if write and engine.dialect.name == "postgresql":
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            # One writer at a time, as SQLite has it: new ids are the highest so far and one.
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({APPLICATION_ID})")
+
+    return engine
 
 
 def open_engine(location: str, *, write: bool) -> Engine:
@@ -141,7 +149,7 @@ def open_engine(location: str, *, write: bool) -> Engine:
             _create_file(path)
         engine = _sqlite_engine(path, write=write, existing=existing)
     else:
-        engine = _other_engine(location)
+        engine = _other_engine(location, write=write)
     with translated_errors(location):
         found = _check_revision(engine, location)
         if found != HEAD:
