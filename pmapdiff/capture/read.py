@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
@@ -111,7 +111,8 @@ class ProcessReader:
             if not text or not after:
                 return Capture(info, Status.VANISHED, note="it exited while it was read"), stat
             digest = digest_of(text)
-            if known is not None and known.digest == digest:
+            moved = before != after and attempt < ATTEMPTS and spent_us < _RETRY_BUDGET_US
+            if known is not None and known.digest == digest and not moved:
                 # Only whole tables are stored with a digest, and this is the same text.
                 return Capture(info, Status.COMPLETE, None, digest, read_us=read_us), stat
             try:
@@ -120,8 +121,7 @@ class ProcessReader:
                 table, reason = None, error.reason
             else:
                 reason = torn_reason(table, before, after)
-            moved = reason is None and before != after
-            if moved and attempt < ATTEMPTS and spent_us < _RETRY_BUDGET_US:
+            if reason is None and moved:
                 continue
             if table is not None and (reason is None or attempt == ATTEMPTS):
                 status = Status.COMPLETE if reason is None else Status.TORN
@@ -141,9 +141,8 @@ class ProcessReader:
             status = read_status(directory)
         except OSError:
             return capture
-        return replace(
-            capture,
-            process=replace(capture.process, uid=status.uid, cgroup=cgroup),
+        return capture._replace(
+            process=capture.process._replace(uid=status.uid, cgroup=cgroup),
             threads=status.threads,
             vm_hwm_kib=status.vm_hwm_kib,
             cgroup_limit_bytes=memory.limit_bytes,
@@ -153,8 +152,7 @@ class ProcessReader:
     def _add_info(self, directory: str, stat: Stat, capture: Capture, checkpoint: Checkpoint[Capture]) -> Capture:
         cgroup = decode(capture.process.cgroup or b"")
         limits = read_limits(directory)
-        info = replace(
-            capture.process,
+        info = capture.process._replace(
             exe=read_exe(directory),
             container=container_of(cgroup),
             unit=unit_of(cgroup),
@@ -163,14 +161,14 @@ class ProcessReader:
             rlimit_data_bytes=limits.data,
             rlimit_stack_bytes=limits.stack,
         )
-        capture = replace(capture, process=info)
+        capture = capture._replace(process=info)
         # Last, because it waits once more for a lock that others may hold as long as they like: the table is safe by now.
-        checkpoint.partial = replace(capture, status=Status.TIMEOUT, note="its command line cannot be read")
+        checkpoint.partial = capture._replace(status=Status.TIMEOUT, note="its command line cannot be read")
         try:
             command = read_bytes(f"{directory}/cmdline")
         except OSError:
             return capture
-        return replace(capture, process=replace(info, command=command))
+        return capture._replace(process=info._replace(command=command))
 
 
 def identity_of(stat: Stat) -> ProcessIdentity:
@@ -193,7 +191,8 @@ def torn_reason(table: MappingTable, before_kib: int, after_kib: int) -> str | N
     """Why a table cannot be what the address space was at any moment; None if nothing speaks against it.
 
     `before_kib` and `after_kib` are statm's size before and after the read. A busy process may grow between the two: a
-    sum in between proves nothing wrong, if the table goes on to its end.
+    sum in between proves nothing wrong, if the table goes on to its end. One that seems to have shrunk may have been moving
+    a mapping just before, and the table may have it twice.
     """
     mappings = table.mappings
     size = sum(mapping.size_kib for mapping in mappings if mapping.name != VSYSCALL)
@@ -201,6 +200,8 @@ def torn_reason(table: MappingTable, before_kib: int, after_kib: int) -> str | N
     size += PAGE_KIB * sum(mapping.layout is not None and "Size" not in mapping.layout.labels for mapping in mappings)
     if not min(before_kib, after_kib) <= size <= max(before_kib, after_kib):
         return f"mappings of {size} KiB, address space of {before_kib} KiB before and {after_kib} KiB after"
+    if after_kib < before_kib:
+        return f"the address space shrank from {before_kib} to {after_kib} KiB while it was read"
     for previous, following in pairwise(mappings):
         if following.start < previous.end:
             return f"mappings overlap at {following.start:#x}"

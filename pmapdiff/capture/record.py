@@ -8,9 +8,9 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pmapdiff.capture.procfs import Stat
 from pmapdiff.capture.read import KnownText, ProcessReader, identity_of
@@ -41,8 +41,7 @@ class Sink(Protocol):
         """Keep a snapshot, whole or not at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What one run of the recorder did: how many captures of each status, and the mappings of all together."""
 
     ref: SnapshotRef
@@ -92,7 +91,7 @@ class Recorder:
         mappings = sum(_mappings(capture, known) for capture in captures)
         duration_us = (time.monotonic_ns() - started) // 1000
         ref = self.sink.write(Snapshot(SnapshotRef(None, taken_at, host, self.label, "live", duration_us), tuple(captures)))
-        return Recorded(replace(ref, duration_us=(time.monotonic_ns() - started) // 1000), statuses, mappings, selected.absent)
+        return Recorded(ref._replace(duration_us=(time.monotonic_ns() - started) // 1000), statuses, mappings, selected.absent)
 
     def _captures(self, stats: tuple[Stat, ...], known: Mapping[ProcessIdentity, Known]) -> Iterator[Capture]:
         reader = ProcessReader()

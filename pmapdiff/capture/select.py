@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pmapdiff.capture.procfs import PROC, Stat, identify, list_pids, read_cgroup, read_exe, read_status
 from pmapdiff.errors import NotFoundError, UsageError
@@ -56,8 +57,7 @@ def uid_of(user: str) -> int:
         raise NotFoundError(f"there is no user {printable(user)!r} on this host") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
+class Selected(NamedTuple):
     """The processes that match now (without kernel threads and zombies), and the pids asked for that do not exist."""
 
     processes: tuple[Stat, ...]
@@ -71,7 +71,9 @@ def select_processes(selection: Selection) -> Selected:
     its pid is asked for.
     """
     stats: dict[int, Stat] = {}
-    for pid in list_pids():
+    # Without --tree, nobody else's parents matter.
+    looked_at = sorted(selection.pids) if selection.pids and not selection.tree else list_pids()
+    for pid in looked_at:
         try:
             stats[pid] = identify(pid)
         except OSError:

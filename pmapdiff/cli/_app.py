@@ -144,7 +144,7 @@ def argument_text(argument: str) -> str:
 def check_label(argument: str) -> str:
     """The text of a label. Raises UsageError for one that a WHEN would take for something else."""
     label = argument_text(argument)
-    from pmapdiff.store import parse_when
+    from pmapdiff.store.when import parse_when
 
     try:
         taken = parse_when(label) is not None

@@ -44,7 +44,7 @@ class Source:
             raise
 
     def _is_file_name(self, text: str) -> bool:
-        from pmapdiff.store import parse_when
+        from pmapdiff.store.when import parse_when
 
         if not Path(text).is_file():
             return False

@@ -45,7 +45,7 @@ def import_(
     """
     from pmapdiff.formats.combine import combine
     from pmapdiff.formats.saved import read_saved
-    from pmapdiff.store import parse_when
+    from pmapdiff.store.when import parse_when
 
     if label is not None:
         label = check_label(label)

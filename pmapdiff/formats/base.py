@@ -43,8 +43,7 @@ class Parse(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """One form of saved table.
 
     `detect` looks at the first `DETECT_BYTES` of a file and says whether it is of this form; at most one form may

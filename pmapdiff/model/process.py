@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -39,8 +38,7 @@ class ProcessIdentity(NamedTuple):
     exec_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessInfo:
+class ProcessInfo(NamedTuple):
     """Who a process is, as it was when it was first seen.
 
     Byte strings are the kernel's, verbatim; `command` is the cmdline with its NULs. The soft limits are
@@ -81,8 +79,7 @@ class ProcessInfo:
         return joined or f"[{decode(self.comm)}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(NamedTuple):
     """One process in one snapshot.
 
     `table` is None where the status has none, and also where the text equals the process's last recorded one:
@@ -109,8 +106,7 @@ class Capture:
         return self.table is not None or self.digest is not None or self.totals is not None
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotRef:
+class SnapshotRef(NamedTuple):
     """Which snapshot: what every report says of it. `id` is None for a saved file that is in no store."""
 
     id: int | None
@@ -121,8 +117,7 @@ class SnapshotRef:
     duration_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The captures of the chosen processes of one host at one time."""
 
     ref: SnapshotRef

@@ -2,6 +2,5 @@
 
 from pmapdiff.store.engine import default_location, sqlite_path
 from pmapdiff.store.store import EVERYTHING, ProcessFilter, ProcessSummary, SnapshotSummary, Store
-from pmapdiff.store.when import parse_when
 
-__all__ = ["EVERYTHING", "ProcessFilter", "ProcessSummary", "SnapshotSummary", "Store", "default_location", "parse_when", "sqlite_path"]
+__all__ = ["EVERYTHING", "ProcessFilter", "ProcessSummary", "SnapshotSummary", "Store", "default_location", "sqlite_path"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, bindparam, func, insert, select, update
 from sqlalchemy.engine import Connection
@@ -20,8 +19,7 @@ _Geometry = tuple[int, int, int | None, int, int, bytes | None]
 _UsageRow = tuple[int | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KnownProcess:
+class KnownProcess(NamedTuple):
     """What the store already has of a process: the digest of its last text, and the number of its mappings."""
 
     digest: bytes | None
@@ -93,7 +91,7 @@ def _append(connection: Connection, interner: Interner, taken: Snapshot) -> Snap
             writer.add(process_id, seq, item)
     insert_rows(connection, capture, rows)
     writer.flush()
-    return replace(ref, id=snapshot_id)
+    return ref._replace(id=snapshot_id)
 
 
 def _host_id(connection: Connection, name: str) -> int:

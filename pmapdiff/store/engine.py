@@ -42,7 +42,7 @@ def sqlite_path(location: str) -> Path | None:
 
 
 def _check_file(path: Path) -> bool:
-    """Whether there is a database of ours at `path`; False if there is no file or an empty one.
+    """Whether there is a database of ours at `path`; False if there is no file, or one with nothing in it yet.
 
     Raises StoreError if the file is something else. Reads the 100 bytes of SQLite's file header
     (https://www.sqlite.org/fileformat.html) and nothing more.
@@ -60,7 +60,11 @@ def _check_file(path: Path) -> bool:
         return False
     if not header.startswith(_MAGIC) or len(header) < 100:
         raise StoreError(f"{path} is not a database; it was left as it is: name another file with --db")
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+    application_id, schema_cookie = (int.from_bytes(header[at : at + 4], "big") for at in (68, 40))
+    if application_id == schema_cookie == 0 and any(header[16:18]):
+        # A database in which nothing was ever made: we were interrupted before the first table.
+        return False
+    if application_id != APPLICATION_ID:
         raise StoreError(f"{path} is a database, but not one of pmapdiff; it was left as it is: name another file with --db")
     return True
 
@@ -101,6 +105,9 @@ def _sqlite_engine(path: Path, *, write: bool, existing: bool) -> Engine:
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA cache_size=-65536")
+        if write and not existing:
+            # Only possible while the file has no table: space can then be given back without rewriting the whole file.
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         if write and existing:
             # Not before the schema is there: the first pages would reach the file without our application_id.
             use_wal(cursor)

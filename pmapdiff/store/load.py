@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, Row, Select, bindparam, select
 from sqlalchemy.engine import Connection
@@ -133,8 +132,7 @@ def load_table(connection: Connection, process_id: int, seq: int) -> MappingTabl
     return TableReader(connection).table(process_id, seq)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCapture:
+class StoredCapture(NamedTuple):
     """A capture with its place in the store; `capture.table` is not loaded."""
 
     process_id: int

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, Select, and_, func, select
 from sqlalchemy.engine import Connection
@@ -15,11 +15,9 @@ from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
 from pmapdiff.store.append import KnownProcess, append_snapshots, known_processes
 from pmapdiff.store.bulk import chunks
-from pmapdiff.store.check import check_store
 from pmapdiff.store.engine import current_revision, open_engine, sqlite_path, translated_errors
 from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture
 from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, process, snapshot, string, totals, usage
-from pmapdiff.store.when import ById, ByRank, parse_when
 from pmapdiff.text import decode, printable
 from pmapdiff.units import format_moment_local
 
@@ -64,8 +62,7 @@ class ProcessFilter:
 EVERYTHING = ProcessFilter()
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotSummary:
+class SnapshotSummary(NamedTuple):
     """A snapshot and what is in it: the number of captures of each status, mappings, Rss and footprint in KiB."""
 
     ref: SnapshotRef
@@ -75,8 +72,7 @@ class SnapshotSummary:
     footprint_kib: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessSummary:
+class ProcessSummary(NamedTuple):
     """A process through all its captures: when it was first and last seen with a table, and its totals then."""
 
     process: ProcessInfo
@@ -131,6 +127,8 @@ class Store:
 
         With a filter, `latest`, `first`, labels and times mean snapshots that hold a table of such a process.
         """
+        from pmapdiff.store.when import ById, ByRank, parse_when
+
         when = parse_when(text)
         with self._reading() as connection:
             if isinstance(when, ById):
@@ -199,7 +197,7 @@ class Store:
             for stored in captures_of(connection, ref.id):
                 item = stored.capture
                 if wanted.accepts(item.process):
-                    captures.append(replace(item, table=reader.table(stored.process_id, stored.seq)) if item.totals is not None else item)
+                    captures.append(item._replace(table=reader.table(stored.process_id, stored.seq)) if item.totals is not None else item)
         if not captures and not wanted.everything:
             raise NotFoundError(f"snapshot {ref.id} of {format_moment_local(ref.taken_at_us)} has no process that matches {wanted.describe()}")
         return Snapshot(ref, tuple(captures))
@@ -277,6 +275,8 @@ class Store:
     def check(self, *, tables: bool = True) -> list[str]:
         """What is wrong with the database, one sentence each; with `tables`, every table is read and added up too."""
         with self._reading() as connection:
+            from pmapdiff.store.check import check_store
+
             return check_store(connection, tables=tables)
 
     def info(self) -> dict[str, Any]:

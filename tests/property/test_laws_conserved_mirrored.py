@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import event, given
@@ -210,13 +209,13 @@ def test_snapshots_of_several_processes(tables_of: list[tuple[Table, Table]], da
         what = data.draw(st.sampled_from(("same", "same", "exec", "restart", "new", "gone", "denied")))
         old = capture_of(ours, 100 + number)
         new = capture_of(theirs, 100 + number)
-        old, new = (replace(c, process=replace(c.process, exe=b"/bin/p%d" % number)) for c in (old, new))
+        old, new = (c._replace(process=c.process._replace(exe=b"/bin/p%d" % number)) for c in (old, new))
         if what == "exec":
-            new = replace(new, process=replace(new.process, identity=old.process.identity._replace(exec_key="other")))
+            new = new._replace(process=new.process._replace(identity=old.process.identity._replace(exec_key="other")))
         elif what == "restart":
-            new = replace(new, process=replace(new.process, identity=ProcessIdentity("boot", 900 + number, 77, "e")))
+            new = new._replace(process=new.process._replace(identity=ProcessIdentity("boot", 900 + number, 77, "e")))
         elif what == "denied":
-            new = replace(new, status=Status.DENIED, table=None)
+            new = new._replace(status=Status.DENIED, table=None)
         if what != "new":
             before.append(old)
         if what != "gone":

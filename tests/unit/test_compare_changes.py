@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from strategies import PAGE, capture_of, file, in_form, make
 
@@ -146,7 +144,7 @@ def test_tables_in_two_forms_that_say_the_same_are_equal() -> None:
 
 @pytest.mark.parametrize("status", [Status.DENIED, Status.VANISHED, Status.TIMEOUT])
 def test_a_capture_without_a_table_compares_with_nothing(status: Status) -> None:
-    nothing = replace(capture_of([], status=status), table=None)
+    nothing = capture_of([], status=status)._replace(table=None)
     for pair in ((capture_of([HEAP]), nothing), (nothing, capture_of([HEAP]))):
         found = compare_captures(*pair, Match.SAME)
         assert (found.changes, found.families, found.unchanged, found.complete) == ((), (), 0, False)
@@ -167,7 +165,7 @@ def snapshot(*captures: Capture) -> Snapshot:
 def test_saved_tables_are_judged_by_their_addresses() -> None:
     def saved(shift: int, pid: int) -> Capture:
         capture = capture_of([file(A + shift, A + shift + M, "r-xp", 0), make(A + shift + 2 * M, A + shift + 3 * M, name=b"[stack]")], pid)
-        return replace(capture, process=replace(capture.process, identity=ProcessIdentity("", pid, 0, f"{shift:x}")))
+        return capture._replace(process=capture.process._replace(identity=ProcessIdentity("", pid, 0, f"{shift:x}")))
 
     def match(before: Capture, after: Capture, same: bool | None = None) -> Match:
         (process,) = compare_snapshots(snapshot(before), snapshot(after), same=same).processes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -227,7 +226,7 @@ def test_a_process_twice_in_one_snapshot(store: Store) -> None:
 
 def test_many_mappings_and_processes_at_once(store: Store) -> None:
     """More than fits into one IN (…) of anything."""
-    infos = [replace(INFO, identity=INFO.identity._replace(pid=pid), comm=b"p%d" % pid) for pid in range(2000, 3203)]
+    infos = [INFO._replace(identity=INFO.identity._replace(pid=pid), comm=b"p%d" % pid) for pid in range(2000, 3203)]
     big = [make(A + n * 2 * PAGE, A + (n * 2 + 1) * PAGE, name=b"/f%d" % n, inode=n + 1, rss=n, locked=n) for n in range(1203)]
     ref = write(store, captured(big), *(captured([block(info.pid)], info=info) for info in infos))
     found = {
@@ -249,11 +248,11 @@ def test_every_field_of_a_process_and_a_capture_comes_back(store: Store) -> None
     ref = store.write(Snapshot(SnapshotRef(None, 1_700_000_000_123_456, "h", "label", "live", 77), (capture,)))
     loaded = store.load(ref)
     assert loaded.ref == ref == SnapshotRef(1, 1_700_000_000_123_456, "h", "label", "live", 77)
-    assert loaded.captures == (replace(capture, totals=MappingTable((block(),)).totals),)
+    assert loaded.captures == (capture._replace(totals=MappingTable((block(),)).totals),)
 
 
 def test_only_the_wanted_processes_are_loaded(store: Store) -> None:
-    other = replace(INFO, identity=INFO.identity._replace(pid=7), comm=b"other", exe=b"/opt/other")
+    other = INFO._replace(identity=INFO.identity._replace(pid=7), comm=b"other", exe=b"/opt/other")
     ref = write(store, captured([block()]), captured([block(9)], info=other))
     assert [c.process.pid for c in store.load(ref, ProcessFilter(frozenset({7}))).captures] == [7]
     assert [c.process.pid for c in store.load(ref, ProcessFilter(name="^oth")).captures] == [7]
@@ -281,7 +280,7 @@ def test_summaries(store: Store) -> None:
 
 
 def test_a_sum_with_a_part_missing_is_missing(store: Store) -> None:
-    other = replace(INFO, identity=INFO.identity._replace(pid=7))
+    other = INFO._replace(identity=INFO.identity._replace(pid=7))
     write(store, captured([block(4)]), captured(in_form([block(5)], "maps"), info=other))
     (summary,) = store.snapshots()
     assert (summary.mappings, summary.rss_kib, summary.footprint_kib) == (2, None, None)
@@ -315,7 +314,7 @@ def test_an_empty_store_says_so(store: Store) -> None:
 
 
 def test_latest_means_the_last_that_holds_the_process(store: Store) -> None:
-    other = replace(INFO, identity=INFO.identity._replace(pid=7), comm=b"other", exe=None)
+    other = INFO._replace(identity=INFO.identity._replace(pid=7), comm=b"other", exe=None)
     first = write(store, captured([block()]), at=1)
     second = write(store, captured([block()], info=other), at=2)
     write(store, captured(None, status=Status.DENIED), at=3)

@@ -1,0 +1,55 @@
+"""Fixed surroundings for every test, and the command line to run in them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from programs import Runner, Target
+
+SURROUNDINGS = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+# What a developer's own shell may bring along. Bytecode is for speed: pmapdiff is started some hundred times.
+UNWANTED = ("PMAPDIFF_DB", "XDG_STATE_HOME", "PYTHONDONTWRITEBYTECODE", "FORCE_COLOR", "PYTHONSAFEPATH")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in {**SURROUNDINGS, "HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    for name in UNWANTED:
+        monkeypatch.delenv(name, raising=False)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Runner:
+    """The command line, on a store of this test alone."""
+    return Runner(tmp_path / "store" / "test.db")
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    """A process that does what it is told."""
+    with Target() as program:
+        yield program
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_left_overs() -> Iterator[None]:
+    """Whatever a test starts, it also ends: at the end of the run this process has no children."""
+    yield
+    try:
+        left = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    except ChildProcessError:
+        return
+    raise AssertionError(f"a child process was left behind: {left}")

@@ -1,0 +1,66 @@
+"""Law 1: what was read can be given back, byte for byte."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from programs import PROGRAMS, Runner, Target, isolated
+
+FROZEN = Path(__file__).parents[1] / "data" / "redis-frozen"
+
+
+def test_a_stopped_process_with_twenty_thousand_mappings(run: Runner, tmp_path: Path) -> None:
+    argv, environment = isolated(tmp_path / "python")
+    with Target(argv=[*argv, str(PROGRAMS / "many.py"), "20000"], env=environment) as program, program.stopped():
+        before = program.smaps()
+        assert before.count(b"\nVmFlags:") > 20000
+        run("record", "--pid", program.pid).ok()
+        assert program.smaps() == before, "the process was to stand still"
+        # The second time nothing is read again but the text, which is known.
+        run("record", "--pid", program.pid).ok()
+    assert run("show", "latest", "--format", "smaps").ok().stdout == before
+    assert run("show", "first", "--pid", program.pid, "--format", "smaps").ok().stdout == before
+    assert run("db", "check").ok().out == "the store is sound\n"
+
+
+def test_a_process_through_many_changes(run: Runner, target: Target) -> None:
+    """Each of the texts can be had again from what the store keeps of the differences."""
+    texts = []
+    for number in range(12):
+        target.call("map", size=(number + 1) << 20, address=0x100000000000 + (number << 32))
+        target.call("write", address=0x100000000000 + (number << 32), pages=number + 1)
+        if number % 3 == 2:
+            target.call("unmap", address=0x100000000000 + (number - 1 << 32), size=1 << 19)
+            target.call("protect", address=0x100000000000 + (number - 2 << 32), size=8192, prot=1)
+        with target.stopped():
+            # The recorder runs in this process, so that the number of processes stays as it is; what others do to Pss is seen and tried again.
+            while True:
+                text = target.smaps()
+                run.here("record", "--pid", target.pid, "--label", f"step {number}.").ok()
+                if target.smaps() == text:
+                    break
+            texts.append(text)
+    for number, text in enumerate(texts):
+        assert run.here("show", f"step {number}.", "--format", "smaps").stdout == text, number
+
+
+def test_imported_smaps(run: Runner) -> None:
+    saved = (FROZEN / "smaps.txt").read_bytes()
+    run("import", FROZEN / "smaps.txt").ok()
+    assert run("show", "latest", "--format", "smaps").ok().stdout == saved
+    assert run("show", FROZEN / "smaps.txt", "--format", "smaps", store=False).ok().stdout == saved
+    assert run("import", "/dev/stdin", stdin=saved).code == 0
+    assert run("show", "latest", "--format", "smaps").ok().stdout == saved
+
+
+def test_a_file_of_no_smaps_has_no_smaps_text(run: Runner) -> None:
+    run("show", FROZEN / "pmap-x.txt", "--format", "smaps", store=False).refused("was not read from smaps")
+
+
+def test_our_own_process(run: Runner) -> None:
+    """The recorder can be recorded, if asked for by its pid; with --all it is left out."""
+    result = run("record", "--all").ok()
+    assert "1 process," not in result.out
+    names = [process["command_line"] for process in run.here("show", "latest", "--format", "json").json["processes"]]
+    assert not any(sys.executable in name and "record --all" in name for name in names)

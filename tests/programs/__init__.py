@@ -1,0 +1,5 @@
+"""Programs to be recorded, and what drives them from a test."""
+
+from programs.driver import PROGRAMS, Lines, Result, Runner, Target, counters, header_names, isolated, unprivileged_prefix
+
+__all__ = ["PROGRAMS", "Lines", "Result", "Runner", "Target", "counters", "header_names", "isolated", "unprivileged_prefix"]

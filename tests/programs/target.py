@@ -1,0 +1,167 @@
+"""A process that does to its memory what it is told, no more: a line of JSON in, a line of JSON out.
+
+Ends when its standard input does. Runs without transparent huge pages, so that a touched page is one page.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+PAGE = mmap.PAGESIZE
+PR_SET_THP_DISABLE, PR_SET_NAME = 41, 15
+MAP_FIXED_NOREPLACE, MREMAP_MAYMOVE, MREMAP_FIXED = 0x100000, 1, 2
+SYS_EXIT = {"x86_64": 60, "aarch64": 93}
+
+libc = ctypes.CDLL(None, use_errno=True)
+_LONG, _INT, _POINTER = ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p
+libc.mmap.restype = libc.mremap.restype = libc.sbrk.restype = _POINTER
+libc.mmap.argtypes = [_POINTER, _LONG, _INT, _INT, _INT, ctypes.c_long]
+libc.munmap.argtypes = [_POINTER, _LONG]
+libc.mprotect.argtypes = [_POINTER, _LONG, _INT]
+libc.madvise.argtypes = [_POINTER, _LONG, _INT]
+libc.mremap.argtypes = [_POINTER, _LONG, _LONG, _INT, _POINTER]
+libc.sbrk.argtypes = [ctypes.c_ssize_t]
+FAILED = ctypes.c_void_p(-1).value
+
+children: list[tuple[int, int]] = []
+
+
+def check(result: int | None) -> int:
+    if result in (-1, FAILED):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result or 0
+
+
+def do_map(size: int, address: int, prot: int = 3, flags: int = 0x22, fd: int = -1, offset: int = 0) -> int:
+    return check(libc.mmap(address, size, prot, flags | MAP_FIXED_NOREPLACE, fd, offset))
+
+
+def do_unmap(address: int, size: int) -> int:
+    return check(libc.munmap(address, size))
+
+
+def do_protect(address: int, size: int, prot: int) -> int:
+    return check(libc.mprotect(address, size, prot))
+
+
+def do_advise(address: int, size: int, advice: int) -> int:
+    return check(libc.madvise(address, size, advice))
+
+
+def do_remap(address: int, size: int, new_size: int, to: int | None = None) -> int:
+    flags = 0 if to is None else MREMAP_MAYMOVE | MREMAP_FIXED
+    return check(libc.mremap(address, size, new_size, flags, to))
+
+
+def do_write(address: int, pages: int, first: int = 0) -> int:
+    for page in range(first, first + pages):
+        ctypes.memset(address + page * PAGE, 1, 1)
+    return pages
+
+
+def do_read(address: int, pages: int) -> int:
+    return sum(ctypes.string_at(address + page * PAGE, 1)[0] for page in range(pages))
+
+
+def do_open(path: str, create: int | None = None) -> int:
+    fd = os.open(os.fsencode(path), os.O_RDWR | (0 if create is None else os.O_CREAT), 0o600)
+    if create is not None:
+        os.ftruncate(fd, create)
+    return fd
+
+
+def do_memfd(name: str, size: int) -> int:
+    fd = os.memfd_create(name)
+    os.ftruncate(fd, size)
+    return fd
+
+
+def do_brk(size: int) -> int:
+    """Grow the heap; returns where it ended before."""
+    return check(libc.sbrk(size))
+
+
+def do_fork() -> int:
+    """Start a child that does nothing until told to end; returns its pid when it runs."""
+    running, running_end = os.pipe()
+    end, end_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(end_end)
+        os.write(running_end, b"!")
+        os.read(end, 1)
+        os._exit(0)
+    os.close(end)
+    os.read(running, 1)
+    os.close(running)
+    os.close(running_end)
+    children.append((pid, end_end))
+    return pid
+
+
+def do_reap() -> int:
+    while children:
+        pid, end = children.pop()
+        os.close(end)
+        os.waitpid(pid, 0)
+    return 0
+
+
+def do_zombie() -> int:
+    """Start a child that ends at once and is not reaped; returns its pid when it is a zombie."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return pid
+
+
+def do_exec() -> None:
+    os.execv(sys.executable, [sys.executable, "-I", "-S", *sys.argv])
+
+
+def do_name(name: str) -> int:
+    return check(libc.prctl(PR_SET_NAME, os.fsencode(name), 0, 0, 0))
+
+
+def do_kill(number: int) -> int:
+    signal.signal(number, signal.SIG_DFL) if number not in (9, 19) else None
+    os.kill(os.getpid(), number)
+    return 0
+
+
+def serve() -> None:
+    commands: dict[str, Callable[..., Any]] = {name.removeprefix("do_"): do for name, do in globals().items() if name.startswith("do_")}
+    for line in iter(sys.stdin.readline, ""):
+        name, arguments = json.loads(line)
+        if name == "leave_main":
+            # Another thread goes on, and the main one ends alone (exit, not exit_group).
+            threading.Thread(target=serve_after, args=(os.getpid(),)).start()
+            libc.syscall(SYS_EXIT[os.uname().machine], 0)
+        try:
+            reply = commands[name](**arguments)
+        except OSError as error:
+            reply = {"error": str(error)}
+        print(json.dumps(reply), flush=True)
+
+
+def serve_after(thread: int) -> None:
+    while True:
+        with open(f"/proc/self/task/{thread}/stat", "rb") as file:
+            if b") Z" in file.read():
+                break
+    print(json.dumps(threading.get_native_id()), flush=True)
+    serve()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    check(libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0))
+    print("ready", os.getpid(), flush=True)
+    serve()
