@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 from pmapdiff.errors import UsageError
 
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|us|µs|s|m|h|d|w)", re.ASCII)
+_DURATION_PART = re.compile(
+    r"([0-9]+(?:\.[0-9]+)?)\s*(?:(ms|us|µs)|(w)(?:eeks?)?|(d)(?:ays?)?|(h)(?:ours?|rs?)?|(m)(?:in(?:ute)?s?)?|(s)(?:ec(?:ond)?s?)?)"
+)
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _KIB = {"": 1.0, "K": 1.0, "M": 1024.0, "G": 1024.0**2, "T": 1024.0**3}
@@ -26,7 +28,7 @@ def parse_duration(text: str) -> float:
     stripped = text.strip()
     seconds, position = 0.0, 0
     while match := _DURATION_PART.match(stripped, position):
-        seconds += float(match[1]) * _SECONDS[match[2]]
+        seconds += float(match[1]) * _SECONDS[next(unit for unit in match.groups()[1:] if unit)]
         position = match.end()
         while stripped[position : position + 1] == " ":
             position += 1

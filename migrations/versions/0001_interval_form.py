@@ -22,7 +22,7 @@ _TIME = {
 
 _MAPPING_TABLE = """
 CREATE VIEW mapping_table AS
-SELECT s.id AS snapshot_id, {taken_at} AS taken_at, h.name AS host, s.label AS label, p.id AS process_id, p.pid AS pid,
+SELECT s.id AS snapshot_id, {taken_at} AS taken_at, h.name AS host, s.label AS label, s.selection AS selection, p.id AS process_id, p.pid AS pid,
        coalesce(nullif(rtrim(replace(cmdline.text, '\\x00', ' ')), ''), '[' || comm.text || ']') AS command, comm.text AS comm,
        {start} AS start_hex, {end} AS end_hex, pr.perms AS perms, {offset} AS offset_hex, b.device AS device, {inode} AS inode,
        name.text AS name, flags.text AS vm_flags, (m.end_address - m.start_address) / 1024 AS size_kib,
@@ -50,7 +50,7 @@ WHERE c.status IN (0, 1, 5)
 
 _PROCESS_TABLE = """
 CREATE VIEW process_table AS
-SELECT s.id AS snapshot_id, {taken_at} AS taken_at, h.name AS host, s.label AS label, p.id AS process_id, p.pid AS pid,
+SELECT s.id AS snapshot_id, {taken_at} AS taken_at, h.name AS host, s.label AS label, s.selection AS selection, p.id AS process_id, p.pid AS pid,
        coalesce(nullif(rtrim(replace(cmdline.text, '\\x00', ' ')), ''), '[' || comm.text || ']') AS command,
        comm.text AS comm, exe.text AS exe, p.uid AS uid, cgroup.text AS cgroup, p.unit AS unit,
        CASE c.status WHEN 0 THEN 'complete' WHEN 1 THEN 'torn' WHEN 2 THEN 'vanished' WHEN 3 THEN 'denied' ELSE 'timeout' END AS status,
@@ -200,6 +200,7 @@ def upgrade() -> None:
         sa.Column("duration_us", sa.BigInteger(), nullable=True),
         sa.Column("label", sa.Text(), nullable=True),
         sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("selection", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["host_id"],
             ["host.id"],

@@ -123,16 +123,20 @@ def _mark_arenas(mappings: Sequence[Mapping], families: list[str]) -> None:
             families[i:j] = ["malloc-arena"] * (j - i)
 
 
+def is_guard(mapping: Mapping) -> bool:
+    """Whether it may be the guard below a thread's stack: a few anonymous pages that nobody may touch."""
+    return mapping.perms == "---p" and not mapping.is_file and mapping.end - mapping.start <= _GUARD_LIMIT_BYTES
+
+
 def _mark_thread_stacks(mappings: Sequence[Mapping], families: list[str]) -> None:
     """A small anonymous ---p with rw-p above it is a thread's guard and stack (glibc up to 2.41, musl, JVM)."""
     for i in range(len(mappings) - 1):
         guard, stack = mappings[i], mappings[i + 1]
         if (
             families[i] == families[i + 1] == "anon"
-            and guard.perms == "---p"
+            and is_guard(guard)
             and stack.perms == "rw-p"
             and guard.end == stack.start
-            and guard.end - guard.start <= _GUARD_LIMIT_BYTES
             and stack.end - stack.start >= _SMALLEST_STACK_BYTES
         ):
             families[i] = families[i + 1] = "thread-stack"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import accumulate
 
 from pmapdiff.align.component import Component, Relation
+from pmapdiff.align.families import classify, is_guard
 from pmapdiff.align.labels import same_object_name
 from pmapdiff.model import Mapping
 from pmapdiff.model.counters import RSS, SWAP
@@ -23,6 +24,9 @@ from pmapdiff.model.counters import RSS, SWAP
 _ALL_PAIRS_LIMIT = 64
 # How much of what is resident may have been touched or dropped on the way, for "like residency".
 _RESIDENCY_TOLERANCE = 0.1
+# From this size on, memory may have been filled since it was moved. glibc moves blocks with mremap from 128 KiB on, but smaller
+# ones than this are too common to tell from others.
+_MOVED_BLOCK_KIB = 1024
 
 
 _Key = Callable[[Component], Hashable]
@@ -54,8 +58,9 @@ def align_same_process(before: Sequence[Mapping], after: Sequence[Mapping]) -> l
     """
     shift = len(before)
     sets = _Sets(shift + len(after))
-    _join_runs(before, sets, 0)
-    _join_runs(after, sets, shift)
+    families = (classify(before), classify(after))
+    _join_runs(before, families[0], sets, 0)
+    _join_runs(after, families[1], sets, shift)
     overlapping: set[int] = set()
     reprotected: set[int] = set()
     for i, j in _overlaps(before, after):
@@ -74,13 +79,16 @@ def align_same_process(before: Sequence[Mapping], after: Sequence[Mapping]) -> l
         components.append(
             Component(ours, theirs, Relation.SAME, parts, sum(i + shift in overlapping for i in theirs), any(i in reprotected for i in ours))
         )
-    return _pair_moved(components, before, after)
+    return _pair_moved(components, before, after, families)
 
 
-def _join_runs(mappings: Sequence[Mapping], sets: _Sets, shift: int) -> None:
+def _join_runs(mappings: Sequence[Mapping], families: Sequence[str], sets: _Sets, shift: int) -> None:
     for position in range(1, len(mappings)):
         left, right = mappings[position - 1], mappings[position]
-        if left.end == right.start and left.perms == right.perms and left.name == right.name and not left.is_file and _mergeable(left, right):
+        if families[position] == "thread-stack" and is_guard(left) and not is_guard(right):
+            # A guard page and the stack above it come and go together.
+            sets.join(shift + position - 1, shift + position)
+        elif left.end == right.start and left.perms == right.perms and left.name == right.name and not left.is_file and _mergeable(left, right):
             sets.join(shift + position - 1, shift + position)
 
 
@@ -133,7 +141,9 @@ def _same_special(ours: Mapping, theirs: Mapping) -> bool:
     return nameless.name == b"" and nameless.inode is None
 
 
-def _pair_moved(components: list[Component], before: Sequence[Mapping], after: Sequence[Mapping]) -> list[Component]:
+def _pair_moved(
+    components: list[Component], before: Sequence[Mapping], after: Sequence[Mapping], families: tuple[Sequence[str], Sequence[str]]
+) -> list[Component]:
     """Pair what is only on one side: files by inode and offset, anonymous memory by likeness."""
     gone = [c for c in components if not c.after]
     new = [c for c in components if not c.before]
@@ -144,9 +154,9 @@ def _pair_moved(components: list[Component], before: Sequence[Mapping], after: S
     kept += moved
     gone, new, moved = _pair_by_key(gone, new, lambda c: _file_key(c, before, after, size=False), Relation.MOVED)
     kept += moved
-    gone, new, moved = _pair_by_key(gone, new, lambda c: _memory_key(c, before, after), Relation.POSSIBLY_MOVED)
+    gone, new, moved = _pair_by_key(gone, new, lambda c: _memory_key(c, before, after, families), Relation.POSSIBLY_MOVED)
     kept += moved
-    gone, new, moved = _pair_by_likeness(gone, new, before, after)
+    gone, new, moved = _pair_by_likeness(gone, new, before, after, families)
     return sorted(kept + moved + gone + new, key=lambda c: (c.before or c.after, c.after))
 
 
@@ -178,7 +188,9 @@ def _file_key(component: Component, before: Sequence[Mapping], after: Sequence[M
     return (identity, mapping.offset, mapping.perms, mapping.size_kib if size else None)
 
 
-def _memory(component: Component, before: Sequence[Mapping], after: Sequence[Mapping]) -> tuple[Hashable, int, int | None, int] | None:
+def _memory(
+    component: Component, before: Sequence[Mapping], after: Sequence[Mapping], families: tuple[Sequence[str], Sequence[str]]
+) -> tuple[Hashable, int, int | None, int] | None:
     """What is known of a one-sided anonymous component: its kind, size and resident KiB, and its start; None for files."""
     mappings = [before[i] for i in component.before] or [after[i] for i in component.after]
     first = mappings[0]
@@ -186,27 +198,32 @@ def _memory(component: Component, before: Sequence[Mapping], after: Sequence[Map
         return None
     resident = [m.counters[RSS] for m in mappings]
     total = None if None in resident else sum(r or 0 for r in resident) + sum(m.counters[SWAP] or 0 for m in mappings)
-    return ((first.perms, first.name), sum(m.size_kib for m in mappings), total, first.start)
+    family = families[0][component.before[0]] if component.before else families[1][component.after[0]]
+    return ((first.perms, first.name, family), sum(m.size_kib for m in mappings), total, first.start)
 
 
-def _memory_key(component: Component, before: Sequence[Mapping], after: Sequence[Mapping]) -> Hashable:
-    facts = _memory(component, before, after)
+def _memory_key(component: Component, before: Sequence[Mapping], after: Sequence[Mapping], families: tuple[Sequence[str], Sequence[str]]) -> Hashable:
+    facts = _memory(component, before, after, families)
     # Memory that was never touched has nothing that could have moved with it.
     return facts[:3] if facts is not None and facts[2] else None
 
 
 def _pair_by_likeness(
-    gone: list[Component], new: list[Component], before: Sequence[Mapping], after: Sequence[Mapping]
+    gone: list[Component],
+    new: list[Component],
+    before: Sequence[Mapping],
+    after: Sequence[Mapping],
+    families: tuple[Sequence[str], Sequence[str]],
 ) -> tuple[list[Component], list[Component], list[Component]]:
     """Pair anonymous memory whose larger side may be the smaller one, moved and perhaps grown (mremap).
 
-    What was resident must still be there, and no more than the growth added. The rule is the same in both
+    What was resident must still be there; large blocks, which realloc moves that way, may have filled what was added. The rule is the same in both
     directions, so that a comparison turned round finds the same pairs.
     """
     by_kind: dict[Hashable, tuple[list[tuple[Component, int, int, int]], list[tuple[Component, int, int, int]]]] = defaultdict(lambda: ([], []))
     for side, components in enumerate((gone, new)):
         for component in components:
-            facts = _memory(component, before, after)
+            facts = _memory(component, before, after, families)
             if facts is not None and facts[2]:
                 by_kind[facts[0]][side].append((component, facts[1], facts[2], facts[3]))
     candidates: list[tuple[tuple[int, ...], Component, Component]] = []
@@ -216,7 +233,8 @@ def _pair_by_likeness(
             for other, other_size, other_resident, other_start in largest[1]:
                 small, large = sorted(((size, resident), (other_size, other_resident)))
                 slack = _RESIDENCY_TOLERANCE * small[1]
-                if small[1] - slack <= large[1] <= small[1] + (large[0] - small[0]) + slack:
+                filled = large[0] - small[0] if small[0] >= _MOVED_BLOCK_KIB else 0
+                if small[1] - slack <= large[1] <= small[1] + filled + slack:
                     order = (large[0] - small[0], abs(resident - other_resident), min(start, other_start), max(start, other_start))
                     candidates.append((order, one, other))
     pairs: list[Component] = []

@@ -86,11 +86,14 @@ class Recorder:
         if statuses[Status.DENIED] == len(captures):
             raise CaptureError(
                 f"no permission to read {plural(len(captures), 'process', 'processes')} of {self.selection.describe()}: "
-                "run as their user or as root, or give the recorder CAP_SYS_PTRACE (CAP_PERFMON is enough since Linux 6.15)"
+                f"{'' if os.geteuid() == 0 else 'run as their user or as root, or '}give the recorder CAP_SYS_PTRACE "
+                "(CAP_PERFMON is enough since Linux 6.15)"
             )
         mappings = sum(_mappings(capture, known) for capture in captures)
         duration_us = (time.monotonic_ns() - started) // 1000
-        ref = self.sink.write(Snapshot(SnapshotRef(None, taken_at, host, self.label, "live", duration_us), tuple(captures)))
+        ref = self.sink.write(
+            Snapshot(SnapshotRef(None, taken_at, host, self.label, "live", duration_us, self.selection.describe()), tuple(captures))
+        )
         return Recorded(ref._replace(duration_us=(time.monotonic_ns() - started) // 1000), statuses, mappings, selected.absent)
 
     def _captures(self, stats: tuple[Stat, ...], known: Mapping[ProcessIdentity, Known]) -> Iterator[Capture]:

@@ -82,11 +82,17 @@ def _main(
     context.obj = Global(db)
 
 
+RAW_ARGUMENTS = "pmapdiff.raw_arguments"
 _ORDER: dict[str, int] = {}
 
 
 class PlainUsage(typer.core.TyperCommand):
     """A command whose usage line reads as in any manual page: `FILE...`, `[WHEN]`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words as they were: `--` is gone from what a command gets."""
+        ctx.meta[RAW_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class has it
         """The words after the command's name."""

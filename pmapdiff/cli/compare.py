@@ -38,7 +38,7 @@ def compare(
     top: TopOption = None,
     same: Annotated[bool, typer.Option("--same", help="Saved files: these are two moments of one process.")] = False,
     restarted: Annotated[bool, typer.Option("--restarted", help="Saved files: these are two incarnations of one service.")] = False,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if anything changed.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if anything changed, with --threshold by as much.")] = False,
 ) -> None:
     """Say what changed between two snapshots, by region, family or process.
 
@@ -47,6 +47,7 @@ def compare(
     """
     from pmapdiff.compare import compare_snapshots
     from pmapdiff.report import write_report
+    from pmapdiff.report.shape import found_changes
     from pmapdiff.store import ProcessFilter
 
     if by not in ("region", "family", "process"):
@@ -57,6 +58,6 @@ def compare(
     source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name))
     result = compare_snapshots(source.load(before), source.load(after), same=True if same else False if restarted else None)
     write_report("compare", form, result, view, sys.stdout)
-    if exit_code and result.found_changes:
+    if exit_code and found_changes(result, view):
         sys.stdout.flush()
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from pmapdiff.cli._app import Global, check_label, command
+from pmapdiff.cli._app import RAW_ARGUMENTS, Global, check_label, command
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import printable
 from pmapdiff.units import parse_duration
@@ -73,6 +73,8 @@ def record(
         raise UsageError("--count and --for need --every: how long between the snapshots?")
     if label is not None:
         label = check_label(label)
+    if argv and context.meta[RAW_ARGUMENTS][-len(argv) - 1 : -len(argv)] != ["--"]:
+        raise UsageError(f"to record a running process: --name {argv[0]}, or --pid; to start a program and record it: -- {' '.join(argv)}")
     if argv and (everything or pid or name is not None or user is not None or cgroup is not None):
         raise UsageError("a command is recorded with its children; leave out --all, --pid, --name, --user and --cgroup")
     timeout_s = parse_duration(timeout)

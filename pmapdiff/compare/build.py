@@ -36,6 +36,8 @@ def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = 
         pairs = [(None if i is None else before.captures[i], None if j is None else after.captures[j], match) for i, j, match in positions]
     compared = [compare_captures(ours, theirs, _judge(ours, theirs, match, same)) for ours, theirs, match in pairs]
     compared = [replace(p, unrecorded_before=True) if p.match is Match.NEW and _ran_by(p.process, before.ref) else p for p in compared]
+    if before.ref.selection != after.ref.selection and after.ref.selection != "--all":
+        compared = [replace(p, unrecorded_after=True) if p.match is Match.GONE else p for p in compared]
     return Comparison(before.ref, after.ref, tuple(sorted(compared, key=_weight)))
 
 

@@ -60,7 +60,8 @@ class ProcessComparison:
     capture has no table (denied, vanished, timed out): then there is nothing to compare, and `changes` is empty.
     `missing` names the figures that one of the tables lacks. `unchanged` counts mappings (of the later table) that no
     change holds. `unrecorded_before` marks a process that is not in the earlier snapshot although it ran by then: another
-    selection was recorded, so it is `new` to the snapshot only.
+    selection was recorded, so it is `new` to the snapshot only. `unrecorded_after` marks one that may only be `gone` because the
+    later snapshot is of another selection.
     """
 
     before: Capture | None
@@ -74,6 +75,7 @@ class ProcessComparison:
     changes: tuple[Change, ...]
     unchanged: int
     unrecorded_before: bool = False
+    unrecorded_after: bool = False
 
     @property
     def process(self) -> ProcessInfo:
@@ -85,7 +87,9 @@ class ProcessComparison:
     @property
     def complete(self) -> bool:
         """Whether both tables are there and whole: recorded, not torn, and nothing given up."""
-        return not self.unrecorded_before and all(capture is None or capture.status == "complete" for capture in (self.before, self.after))
+        return not (self.unrecorded_before or self.unrecorded_after) and all(
+            capture is None or capture.status == "complete" for capture in (self.before, self.after)
+        )
 
     def get(self, figure: str) -> int | None:
         """One figure of the delta of the totals in KiB."""
@@ -99,8 +103,3 @@ class Comparison:
     before: SnapshotRef
     after: SnapshotRef
     processes: tuple[ProcessComparison, ...]
-
-    @property
-    def found_changes(self) -> bool:
-        """Whether anything at all is different."""
-        return any(process.changes or process.match in (Match.NEW, Match.GONE) for process in self.processes)

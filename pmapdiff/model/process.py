@@ -107,7 +107,11 @@ class Capture(NamedTuple):
 
 
 class SnapshotRef(NamedTuple):
-    """Which snapshot: what every report says of it. `id` is None for a saved file that is in no store."""
+    """Which snapshot: what every report says of it.
+
+    `id` is None for a saved file that is in no store. `selection` is what the recorder was told to look for (`--all`,
+    `--name redis`), None for tables that were not recorded: several recorders may feed one store.
+    """
 
     id: int | None
     taken_at_us: int
@@ -115,6 +119,7 @@ class SnapshotRef(NamedTuple):
     label: str | None = None
     source: str = "live"
     duration_us: int | None = None
+    selection: str | None = None
 
 
 class Snapshot(NamedTuple):

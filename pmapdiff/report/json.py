@@ -106,6 +106,7 @@ def _process_comparison(process: ProcessComparison, view: View) -> dict[str, Any
         "match": process.match.value,
         "complete": process.complete,
         "unrecorded_before": process.unrecorded_before,
+        "unrecorded_after": process.unrecorded_after,
         "status": [None if capture is None else capture.status.value for capture in (process.before, process.after)],
         "missing": list(process.missing),
         "totals": {

@@ -13,11 +13,10 @@ from pmapdiff.report.shape import (
     MAIN_FIGURES,
     caveats,
     change_words,
-    choose_for_people,
     figure_of,
     headline,
     process_title,
-    region_name,
+    rows_for_people,
     snapshot_words,
     sort_key,
 )
@@ -35,9 +34,9 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), printable(text))
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO) -> None:
-    numbers = len(header) - 2
-    out.write(f"| {' | '.join(header)} |\n|{'---:|' * numbers}{'---|' * 2}\n")
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO, texts: int = 2) -> None:
+    numbers = len(header) - texts
+    out.write(f"| {' | '.join(header)} |\n|{'---:|' * numbers}{'---|' * texts}\n")
     for row in rows:
         out.write(f"| {' | '.join(row)} |\n")
     out.write("\n")
@@ -68,17 +67,19 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
             out.write(f"> note: {escape(caveat)}\n\n")
         if not process.changes or process.totals_before is None or process.totals_after is None:
             continue
-        chosen = choose_for_people(process, view, view.top)
+        shown = rows_for_people(process, view, view.top or 0)
         rows = [
-            [*(format_kib(process.totals_before.get(name)) for name in MAIN_FIGURES), "before", plural(process.totals_before.mappings, "mapping")]
+            [*(format_kib(process.totals_before.get(name)) for name in MAIN_FIGURES), "before", "", plural(process.totals_before.mappings, "mapping")]
         ]
-        rows += [[*_cells(c.delta), change_words(c), escape(region_name(c))] for c in chosen.shown]
-        if chosen.hidden:
-            rows.append([*_cells(chosen.hidden_delta), "", plural(chosen.hidden, "smaller change")])
+        rows += [[*_cells(row.delta), change_words(row.changes[0]), row.changes[0].perms, escape(row.name)] for row in shown.rows]
+        for left, label in ((shown.more, "more change"), (shown.smaller, "smaller change")):
+            if left.changes:
+                rows.append([*_cells(left.delta), "", "", plural(len(left.changes), label)])
+        rows.append([*_cells(process.delta), "in all", "", f"{plural(process.unchanged, 'mapping')} unchanged"])
         rows.append(
-            [*(format_kib(process.totals_after.get(name)) for name in MAIN_FIGURES), "after", plural(process.totals_after.mappings, "mapping")]
+            [*(format_kib(process.totals_after.get(name)) for name in MAIN_FIGURES), "after", "", plural(process.totals_after.mappings, "mapping")]
         )
-        _table([*titles, "Change", "Mapping"], rows, out)
+        _table([*titles, "Change", "Perms", "Mapping"], rows, out, 3)
     if len(told) < len(result.processes):
         out.write(f"{plural(len(result.processes) - len(told), 'process', 'processes')} without any change\n")
     return None

@@ -19,6 +19,8 @@ from pmapdiff.units import format_delta_kib, format_duration, format_kib, format
 MAIN_FIGURES = ("size_kib", "rss_kib", "dirty_kib", "swap_kib")
 
 
+_LONGEST_SCRIPT = 30
+_MUCH_SIZE_KIB = 16 << 10
 _INTERPRETER = re.compile(r"(python|node|ruby|perl|php|lua|bash|sh|dash)[0-9.]*$")
 
 
@@ -41,17 +43,67 @@ def choose(process: ProcessComparison, view: View, top: int | None) -> Chosen:
     return Chosen(shown, len(hidden), sum_figures(change.delta for change in hidden))
 
 
-def choose_for_people(process: ProcessComparison, view: View, top: int | None) -> Chosen:
-    """As `choose`, but regions in which nothing is different but Referenced, Pss or flags are summed up too.
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """One row of changes for people: a change, or several that read the same, with their sum."""
 
-    Row upon row of zeros is what nobody wants to read on a first screen; scripts get them all.
+    changes: tuple[Change, ...]
+    delta: Figures
+
+    @property
+    def name(self) -> str:
+        """The region's name, `65 × thread-stack` for several."""
+        name = region_name(self.changes[0])
+        return f"{len(self.changes):,} × {name}" if len(self.changes) > 1 else name
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRows:
+    """The rows for people, and what is left out: too small to tell (`smaller`), or beyond the number of rows (`more`)."""
+
+    rows: tuple[ShownRow, ...]
+    smaller: ShownRow
+    more: ShownRow
+
+
+def rows_for_people(process: ProcessComparison, view: View, rows: int) -> ShownRows:
+    """The changes of a process as people want to read them, at most so many rows (0: all).
+
+    Regions in which nothing is different but Referenced, Pss or flags are summed up with those below the threshold: row upon
+    row of zeros is what nobody wants to read. Unless all rows are asked for, changes that read the same become one.
     """
-    everything = choose(process, view, None)
-    telling = [c for c in everything.shown if c.kinds != ("changed",) or any(c.get(figure) for figure in MAIN_FIGURES)]
-    shown = tuple(telling[:top] if top else telling)
-    kept = {id(change) for change in shown}
-    hidden = [change for change in process.changes if id(change) not in kept]
-    return Chosen(shown, len(hidden), sum_figures(change.delta for change in hidden))
+    chosen = choose(process, view, None)
+    telling = [c for c in chosen.shown if is_telling(c)]
+    groups: dict[object, list[Change]] = defaultdict(list)
+    for number, change in enumerate(telling):
+        groups[number if view.top is not None else (change.kinds, change.possibly, change.perms, region_name(change))].append(change)
+    merged = [_row(group) for group in groups.values()]
+    if view.sort not in ("name", "address"):
+        index = FIGURE_INDEX[f"{view.sort or 'rss'}_kib"]
+        merged.sort(key=lambda row: -abs(row.delta[index] or 0))
+    kept = {id(change) for change in telling}
+    limit = rows or len(merged)
+    return ShownRows(
+        tuple(merged[:limit]),
+        _row([change for change in process.changes if id(change) not in kept]),
+        _row([change for row in merged[limit:] for change in row.changes]),
+    )
+
+
+def _row(changes: Sequence[Change]) -> ShownRow:
+    return ShownRow(tuple(changes), sum_figures(change.delta for change in changes))
+
+
+def found_changes(result: Comparison, view: View) -> bool:
+    """Whether anything changed, by at least the threshold if there is one."""
+    if view.threshold_kib <= 0:
+        return any(process.changes or process.match in (Match.NEW, Match.GONE) for process in result.processes)
+    return any(choose(process, view, None).shown for process in result.processes)
+
+
+def is_telling(change: Change) -> bool:
+    """Whether a change is more than a shift of Referenced, Pss or flags."""
+    return change.kinds != ("changed",) or any(change.get(figure) for figure in MAIN_FIGURES)
 
 
 def sort_key(row: Change | FamilyChange | ProcessComparison, sort: str | None) -> tuple[float, ...] | tuple[str]:
@@ -70,9 +122,8 @@ def change_words(change: Change, most: int | None = None) -> str:
 
 
 def region_name(change: Change) -> str:
-    """The region's name, safe to print, with its family where the name does not say it."""
-    name = printable(change.name)
-    return f"{name} ({change.family})" if name == "[anon]" and change.family != "anon" else name
+    """The region's name, safe to print; unnamed memory by its family where that says more."""
+    return change.family if change.name == "[anon]" and change.family != "anon" else printable(change.name)
 
 
 def snapshot_words(ref: SnapshotRef) -> str:
@@ -88,8 +139,9 @@ def process_title(info: ProcessInfo) -> str:
     words = [info.name]
     arguments = [decode(word) for word in info.command.split(b"\0")[1:]]
     if _INTERPRETER.match(info.name):
-        script = next((word for word in arguments if word and not word.startswith("-")), "")
-        words += [script.rsplit("/", 1)[-1]] if script else []
+        first = next(iter(arguments), "")
+        # After an option nobody knows here whether a word is its value or the script.
+        words += [first.rsplit("/", 1)[-1][:_LONGEST_SCRIPT]] if first and not first.startswith("-") else []
     elif info.name == "java" and "-jar" in arguments[:-1]:
         words.append(arguments[arguments.index("-jar") + 1].rsplit("/", 1)[-1])
     return printable(" ".join([*words, str(info.pid)] if info.pid else words))
@@ -103,12 +155,14 @@ def caveats(process: ProcessComparison) -> list[str]:
             reason = f" ({printable(capture.note)})" if capture.note else ""
             kept = "" if capture.table is not None else ": there is no table of it"
             notes.append(f"the capture {when} is marked {capture.status}{reason}{kept}")
-    if process.missing and process.totals_before is not None and process.totals_after is not None:
-        has = [name for name in FIGURES if name not in process.missing]
-        if "rss_kib" in process.missing:
-            notes.append("only sizes are compared: one of the tables has no counters")
+    if process.missing and process.before is not None and process.after is not None and process.before.table and process.after.table:
+        lacking = [bool(capture.table and capture.table.missing) for capture in (process.before, process.after)]
+        which = "both tables have" if all(lacking) else f"the table {'before' if lacking[0] else 'after'} has"
+        has = [name.removesuffix("_kib") for name in FIGURES if name not in process.missing]
+        if has == ["size"]:
+            notes.append(f"{which} no counters: only sizes are compared")
         elif len(has) < len(FIGURES) / 2:
-            notes.append(f"one of the tables has only {', '.join(name.removesuffix('_kib') for name in has)}; the rest is missing")
+            notes.append(f"{which} only {', '.join(has)}; the rest is missing")
     return notes
 
 
@@ -125,13 +179,16 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
     elif process.match is Match.RESTARTED:
         was = process.before.process.pid if process.before is not None else 0
         title += f" (restarted, was pid {was})" if was and was != process.process.pid else " (restarted)"
+        if process.before is not None and process.before.process.name != process.process.name:
+            title = f"{process_title(process.process)} (compared with {process_title(process.before.process)})"
     if process.totals_before is None or process.totals_after is None:
         return f"{title}: cannot be compared"
     if process.match in (Match.NEW, Match.GONE):
         totals = process.totals_after if process.match is Match.NEW else process.totals_before
         figure = "rss_kib" if totals.get("rss_kib") is not None else "size_kib"
         amount = f"{_word(figure)} {format_kib(totals.get(figure))}, {plural(totals.mappings, 'mapping')}"
-        word = "gone, had" if process.match is Match.GONE else "not recorded before, has" if process.unrecorded_before else "new, has"
+        words = {Match.GONE: ("gone, had", "not recorded after, had"), Match.NEW: ("new, has", "not recorded before, has")}
+        word = words[process.match][process.unrecorded_before or process.unrecorded_after]
         return f"{title}: {word} {amount}"
     if not process.changes:
         return f"{title}: no change{span}"
@@ -141,26 +198,42 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
         about = f", dirty {format_delta_kib(dirty)}" if dirty else ""
         return f"{title}: Rss and Size as before{span}{about}; {plural(len(process.changes), 'region')} changed"
     total = process.get(changed_figure) or 0
-    return f"{title}: {_word(changed_figure)} {format_delta_kib(total)}{span}{_main_share(process.changes, changed_figure, total)}"
+    share = _main_share(process.changes, changed_figure, total)
+    return f"{title}: {_word(changed_figure)} {format_delta_kib(total)}{_size_too(process, changed_figure)}{span}{share}{_threads(process)}"
 
 
 def _word(figure: str) -> str:
     return {"rss_kib": "Rss", "size_kib": "Size"}[figure]
 
 
+def _size_too(process: ProcessComparison, figure: str) -> str:
+    """`, Size +648 MiB` where much more is mapped than used so far: threads, arenas, reservations."""
+    size, rss = process.get("size_kib") or 0, process.get("rss_kib") or 0
+    return f", Size {format_delta_kib(size)}" if figure == "rss_kib" and abs(size) > max(4 * abs(rss), _MUCH_SIZE_KIB) else ""
+
+
+def _threads(process: ProcessComparison) -> str:
+    before, after = ((capture.threads if capture is not None else None) for capture in (process.before, process.after))
+    return f"; threads {before:,} → {after:,}" if before is not None and after is not None and before != after else ""
+
+
 def _main_share(changes: Sequence[Change], figure: str, total: int) -> str:
-    """`; 96 % of it [heap]`: the name that explains most; regions of one name are counted together."""
+    """`; 96 % of it [heap]`: the name that explains most; regions of one name are counted together.
+
+    Where much went the other way as well, a share would mislead: then both sums are given.
+    """
+    amounts = [change.get(figure) or 0 for change in changes]
+    gained, lost = sum(a for a in amounts if a > 0), sum(a for a in amounts if a < 0)
+    if min(gained, -lost) > abs(total) / 4:
+        return f" net of {format_delta_kib(gained)} and {format_delta_kib(lost)}"
     groups: dict[str, list[Change]] = defaultdict(list)
     for change in changes:
-        # A sentence has no room for a path, its basename says enough.
-        groups[region_name(change).rsplit("/", 1)[-1]].append(change)
+        if change.get(figure):
+            # A sentence has no room for a path, its basename says enough.
+            groups[region_name(change).rsplit("/", 1)[-1]].append(change)
     amount, name = max((sum(c.get(figure) or 0 for c in group) * (1 if total > 0 else -1), name) for name, group in groups.items())
-    if amount <= 0:
-        return ""
-    several = f"{len(groups[name])} × " if len(groups[name]) > 1 else ""
-    if amount > abs(total):
-        return f"; {several}{name} alone {format_delta_kib(amount if total > 0 else -amount)}"
-    return f"; {100 * amount / abs(total):.0f} % of it {several}{name}"
+    several = f"{len(groups[name]):,} × " if len(groups[name]) > 1 else ""
+    return f"; {min(100, round(100 * amount / abs(total)))} % of it {several}{name}"
 
 
 def figure_of(figures: Figures, name: str) -> int | None:

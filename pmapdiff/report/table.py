@@ -16,7 +16,7 @@ from rich.style import Style
 from pmapdiff.report.base import View
 
 _GAP = "  "
-_NARROWEST_NAME = 12
+_NARROWEST_NAME = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from pmapdiff.report.shape import (
     MAIN_FIGURES,
     caveats,
     change_words,
-    choose_for_people,
     figure_of,
     headline,
+    is_telling,
     process_title,
-    region_name,
+    rows_for_people,
     snapshot_words,
     sort_key,
 )
@@ -28,10 +28,10 @@ from pmapdiff.store import ProcessSummary, SnapshotSummary
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_kib, format_moment_short, plural
 
-# What fits on a first screen: one process in full, or the head of each of several.
-_ROWS_ONE_PROCESS = 15
-_ROWS_EACH_PROCESS = 4
-_PROCESSES = 8
+# What fits on a first screen.
+_ROWS = 12
+_PROCESSES = 12
+_PROCESSES_IN_FULL = 2
 _WIDE = 120
 
 _STYLES = {"new": "yellow", "grew": "red", "shrank": "green", "gone": "green", "dirtied": "magenta", "cleaned": "green"}
@@ -83,41 +83,73 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
 
 def _write_each(result: Comparison, view: View, out: TextIO) -> None:
     several = len(result.processes) > 1
-    told = [p for p in result.processes if p.changes or p.match in (Match.NEW, Match.GONE) or caveats(p)] if several else list(result.processes)
+    told = [p for p in result.processes if _is_told(p)] if several else list(result.processes)
+    unread = [p for p in told if p.totals_before is None or p.totals_after is None] if several else []
+    told = [p for p in told if p not in unread]
+    # Of several processes a first screen holds one line each, and the changes of the first; a number of rows asks for all of it.
+    in_full = told if view.top is not None or len(told) <= _PROCESSES_IN_FULL else []
     limit = len(told) if view.top is not None else _PROCESSES
-    for process in told[:limit]:
-        out.write(paint(headline(process, result), "bold", view) + "\n")
+    for number, process in enumerate(told[:limit]):
+        if number and in_full:
+            out.write("\n")
+        _write_line(headline(process, result), "bold", view, out)
         for caveat in caveats(process):
-            out.write(paint(f"  note: {caveat}", "yellow", view) + "\n")
-        if process.changes and view.by == "family":
-            _write_families(process.families, _figures([process], view), view, out)
-        elif process.changes and not (several and process.match in (Match.NEW, Match.GONE) and view.top is None):
-            _write_changes(process, view, (_ROWS_EACH_PROCESS if several else _ROWS_ONE_PROCESS) if view.top is None else view.top, out)
+            _write_line(f"  note: {caveat}", "yellow", view, out)
+        if process in in_full:
+            _write_detail(process, view, out)
+    if told and not in_full:
+        out.write("\n" + paint(process_title(told[0].process), "bold", view) + "\n")
+        _write_detail(told[0], view, out)
+    rest = len(told) - min(limit, len(told))
+    unchanged = len(result.processes) - len(told) - len(unread)
+    if several and (rest or unread or unchanged or not in_full):
         out.write("\n")
-    if len(told) > limit:
-        out.write(f"{plural(len(told) - limit, 'more process', 'more processes')} changed less: see them with --by process, --top 0 or --pid\n")
-    if several and len(told) < len(result.processes):
-        out.write(f"{plural(len(result.processes) - len(told), 'process', 'processes')} without any change\n")
+    if told and not in_full:
+        out.write("each in full: --top 0, or one of them: --pid\n")
+    if rest:
+        out.write(f"{plural(rest, 'more process', 'more processes')} changed less: see them with --by process or --top 0\n")
+    if unread:
+        why = ", ".join(sorted({str(c.status) for p in unread for c in (p.before, p.after) if c is not None and c.table is None}))
+        out.write(f"{plural(len(unread), 'process', 'processes')} cannot be compared: there is no table ({why})\n")
+    if several and unchanged:
+        out.write(f"{plural(unchanged, 'process', 'processes')} unchanged in size, Rss, dirty and swap\n")
     if not result.processes:
         out.write("no process in either snapshot\n")
 
 
-def _write_changes(process: ProcessComparison, view: View, top: int, out: TextIO) -> None:
+def _is_told(process: ProcessComparison) -> bool:
+    return process.match in (Match.NEW, Match.GONE) or bool(caveats(process)) or any(map(is_telling, process.changes))
+
+
+def _write_line(line: str, style: str, view: View, out: TextIO) -> None:
+    out.write(paint(line if view.width is None else cut_end(line, view.width), style, view) + "\n")
+
+
+def _write_detail(process: ProcessComparison, view: View, out: TextIO) -> None:
+    if view.by == "family" and process.families:
+        _write_families(process.families, _figures([process], view), view, out)
+    elif process.changes and (process.match not in (Match.NEW, Match.GONE) or view.top is not None):
+        _write_changes(process, view, out)
+
+
+def _write_changes(process: ProcessComparison, view: View, out: TextIO) -> None:
     figures = _figures([process], view)
-    chosen = choose_for_people(process, view, top)
+    shown = rows_for_people(process, view, _ROWS if view.top is None else view.top)
     wide = _is_wide(view)
     rows: list[Row] = []
     assert process.totals_before is not None
     assert process.totals_after is not None
     blanks = ["", "", "", ""] if wide else ["", ""]
     rows.append([*_total_cells(process.totals_before, figures), *blanks, f"before, {plural(process.totals_before.mappings, 'mapping')}"])
-    for change in chosen.shown:
+    for row in shown.rows:
+        change = row.changes[0]
         words = Cell(change_words(change, None if wide or view.width is None else 2), _STYLES.get(change.kinds[0], ""))
-        place = [change.family, _address(change)] if wide else []
-        rows.append([*_delta_cells(change.delta, figures), words, change.perms, *place, region_name(change)])
-    if chosen.hidden:
-        why = "smaller" if view.sort is None else "further"
-        rows.append([*_delta_cells(chosen.hidden_delta, figures), *blanks, plural(chosen.hidden, f"{why} change")])
+        place = [change.family, _address(change) if len(row.changes) == 1 else ""] if wide else []
+        rows.append([*_delta_cells(row.delta, figures), words, change.perms, *place, row.name])
+    for row, label in ((shown.more, "more change"), (shown.smaller, "smaller change")):
+        if row.changes:
+            hint = " (--top 0)" if label == "more change" else ""
+            rows.append([*_delta_cells(row.delta, figures), *blanks, plural(len(row.changes), label) + hint])
     rows.append([])
     rows.append([*_delta_cells(process.delta, figures), *blanks, "in all"])
     rows.append([*_total_cells(process.totals_after, figures), *blanks, f"after, {plural(process.totals_after.mappings, 'mapping')}"])
@@ -176,7 +208,8 @@ def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
     """The tables of a snapshot, as pmap prints them: a row a mapping, then the totals."""
     out.write(f"{snapshot_words(result.ref)}\n")
     for capture in result.captures:
-        out.write("\n" + paint(f"{process_title(capture.process)}: {printable(capture.process.command_line)}", "bold", view) + "\n")
+        out.write("\n")
+        _write_line(f"{process_title(capture.process)}: {printable(capture.process.command_line)}", "bold", view, out)
         if capture.status != "complete":
             note = f": {printable(capture.note)}" if capture.note else ""
             out.write(paint(f"  note: this capture is marked {capture.status}{note}", "yellow", view) + "\n")
@@ -225,7 +258,7 @@ def write_snapshots(result: Sequence[SnapshotSummary], view: View, out: TextIO) 
     for row in result:
         marks = ", ".join(f"{count} {status}" for status, count in row.statuses.items() if status != "complete")
         source = "" if row.ref.source == "live" else printable(row.ref.source if wide else row.ref.source.rsplit("/", 1)[-1])
-        about = [printable(row.ref.label or ""), source, marks]
+        about = [printable(row.ref.label or ""), source and f"from {source}", marks]
         rows.append(
             [
                 str(row.ref.id),
@@ -247,7 +280,7 @@ def write_processes(result: Sequence[ProcessSummary], view: View, out: TextIO) -
     rows: list[Row] = []
     wide = _is_wide(view)
     for row in result:
-        cells: list[Cell | str] = [str(row.process.pid), *([f"{row.captures:,}"] if wide else []), format_kib(row.totals_last.get("size_kib"))]
+        cells: list[Cell | str] = [str(row.process.pid or "-"), *([f"{row.captures:,}"] if wide else []), format_kib(row.totals_last.get("size_kib"))]
         for figure in ("rss_kib", "footprint_kib"):
             first, last = row.totals_first.get(figure), row.totals_last.get(figure)
             delta = None if first is None or last is None else last - first

@@ -59,7 +59,7 @@ def _append(connection: Connection, interner: Interner, taken: Snapshot) -> Snap
     ref = taken.ref
     snapshot_id = next_id(connection, snapshot)
     host_id = _host_id(connection, ref.host)
-    insert_rows(connection, snapshot, [(snapshot_id, host_id, ref.taken_at_us, ref.duration_us, ref.label, ref.source)])
+    insert_rows(connection, snapshot, [(snapshot_id, host_id, ref.taken_at_us, ref.duration_us, ref.label, ref.source, ref.selection)])
     process_ids = _process_ids(connection, interner, host_id, [item.process for item in taken.captures])
     last_seqs = _last_seqs(connection, process_ids.values())
     rows: list[tuple[Any, ...]] = []

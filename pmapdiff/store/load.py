@@ -230,10 +230,16 @@ def captures_of(connection: Connection, snapshot_id: int) -> list[StoredCapture]
 def snapshot_query() -> Select[Any]:
     """Snapshots with their host, in the order that `snapshot_ref` reads."""
     return select(
-        snapshot.c.id, snapshot.c.taken_at, host.c.name.label("host"), snapshot.c.label, snapshot.c.source, snapshot.c.duration_us
+        snapshot.c.id,
+        snapshot.c.taken_at,
+        host.c.name.label("host"),
+        snapshot.c.label,
+        snapshot.c.source,
+        snapshot.c.duration_us,
+        snapshot.c.selection,
     ).join_from(snapshot, host, host.c.id == snapshot.c.host_id)
 
 
 def snapshot_ref(row: Row[Any]) -> SnapshotRef:
     """One row of `snapshot_query` as an object."""
-    return SnapshotRef(row.id, row.taken_at, row.host, row.label, row.source, row.duration_us)
+    return SnapshotRef(row.id, row.taken_at, row.host, row.label, row.source, row.duration_us, row.selection)

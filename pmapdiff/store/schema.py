@@ -49,6 +49,7 @@ snapshot = Table(
     Column("duration_us", BigInteger),
     Column("label", Text),
     Column("source", Text, nullable=False),
+    Column("selection", Text),
     Index("snapshot_taken_at", "taken_at"),
 )
 

@@ -184,7 +184,8 @@ class Store:
         if ends[0] is None or ends[1] is None:
             return "the store is empty: make a snapshot with `pmapdiff record`"
         first, last = (f"#{row.id} of {format_moment_local(row.taken_at)}" for row in ends if row is not None)
-        return f"the store has {first} to {last}; see `pmapdiff snapshots`"
+        span = f"only {first}" if first == last else f"snapshots from {first} to {last}"
+        return f"the store has {span}; see `pmapdiff snapshots`"
 
     # Loading.
 

@@ -62,11 +62,18 @@ def parse_when(text: str, now: datetime | None = None) -> When | None:
         clock = _clock(match[2])
         if clock is None or match[1] == "now":
             raise UsageError(f"{text!r} is no time: write for example `yesterday 14:00`")
-        return ByTime(to_moment_us(datetime.combine(day, clock)))
+        return _past(datetime.combine(day, clock), now, text)
     if (clock := _clock(stripped)) is not None:
-        return ByTime(to_moment_us(datetime.combine(now.date(), clock)))
+        return _past(datetime.combine(now.date(), clock), now, text)
     moment = _iso(stripped)
     return None if moment is None else ByTime(moment)
+
+
+def _past(moment: datetime, now: datetime, text: str) -> ByTime:
+    """A time of day, which must have been: in the morning, `14:00` would quietly mean the latest snapshot."""
+    if moment > now:
+        raise UsageError(f"{text!r} is still to come today: write `yesterday {moment:%H:%M}`, or `latest`")
+    return ByTime(to_moment_us(moment))
 
 
 def _clock(text: str) -> time | None:
