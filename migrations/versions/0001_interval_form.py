@@ -65,7 +65,8 @@ JOIN string cmdline ON cmdline.id = p.cmdline_id
 JOIN string comm ON comm.id = p.comm_id
 LEFT JOIN string exe ON exe.id = p.exe_id
 LEFT JOIN string cgroup ON cgroup.id = p.cgroup_id
-LEFT JOIN totals t ON t.process_id = c.process_id AND t.first_seq <= c.seq AND t.last_seq >= c.seq AND c.status IN (0, 1, 5)
+LEFT JOIN totals t ON t.process_id = c.process_id AND t.first_seq <= c.seq AND c.status IN (0, 1, 5)
+     AND t.last_seq = (SELECT min(later.last_seq) FROM totals later WHERE later.process_id = c.process_id AND later.last_seq >= c.seq)
 """
 
 
@@ -260,8 +261,8 @@ def upgrade() -> None:
     op.create_table(
         "totals",
         sa.Column("process_id", sa.Integer(), nullable=False),
-        sa.Column("first_seq", sa.Integer(), nullable=False),
         sa.Column("last_seq", sa.Integer(), nullable=False),
+        sa.Column("first_seq", sa.Integer(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=True),
         sa.Column("mappings", sa.Integer(), nullable=False),
         sa.Column("size_kib", sa.BigInteger(), nullable=True),
@@ -291,15 +292,15 @@ def upgrade() -> None:
             ["process_id"],
             ["process.id"],
         ),
-        sa.PrimaryKeyConstraint("process_id", "first_seq"),
+        sa.PrimaryKeyConstraint("process_id", "last_seq"),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "usage",
         sa.Column("process_id", sa.Integer(), nullable=False),
+        sa.Column("last_seq", sa.Integer(), nullable=False),
         sa.Column("no", sa.Integer(), nullable=False),
         sa.Column("first_seq", sa.Integer(), nullable=False),
-        sa.Column("last_seq", sa.Integer(), nullable=False),
         sa.Column("rss_kib", sa.BigInteger(), nullable=True),
         sa.Column("pss_kib", sa.BigInteger(), nullable=True),
         sa.Column("pss_dirty_kib", sa.BigInteger(), nullable=True),
@@ -322,7 +323,7 @@ def upgrade() -> None:
             ["process_id", "no"],
             ["mapping.process_id", "mapping.no"],
         ),
-        sa.PrimaryKeyConstraint("process_id", "no", "first_seq"),
+        sa.PrimaryKeyConstraint("process_id", "last_seq", "no"),
         sqlite_with_rowid=False,
     )
     _create_views()

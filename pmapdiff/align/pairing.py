@@ -28,7 +28,7 @@ def pair_processes(before: Sequence[ProcessInfo], after: Sequence[ProcessInfo]) 
     """Positions of the processes that belong together, each process exactly once.
 
     First the same process, then exec, then the same service restarted: equal program, command line and unit, then
-    equal program and unit. Several workers of one service are paired in the order of their start.
+    equal program and unit (without a unit: and first argument). Several workers of one service are paired in the order of their start.
     """
     pairs: list[ProcessPair] = []
     ours, theirs = list(range(len(before))), list(range(len(after)))
@@ -36,7 +36,7 @@ def pair_processes(before: Sequence[ProcessInfo], after: Sequence[ProcessInfo]) 
         (Match.SAME, lambda p: p.identity),
         (Match.EXEC, lambda p: p.identity[:3] if p.identity.boot_id else None),
         (Match.RESTARTED, lambda p: (_program(p), p.unit, p.command) if _program(p) else None),
-        (Match.RESTARTED, lambda p: (_program(p), p.unit) if _program(p) else None),
+        (Match.RESTARTED, lambda p: (_program(p), p.unit, _script(p)) if _program(p) else None),
     )
     for match, key in rules:
         waiting: dict[Hashable, list[int]] = defaultdict(list)
@@ -56,6 +56,11 @@ def pair_processes(before: Sequence[ProcessInfo], after: Sequence[ProcessInfo]) 
 
 def _program(process: ProcessInfo) -> bytes:
     return process.exe.removesuffix(b" (deleted)") if process.exe else process.comm or process.command
+
+
+def _script(process: ProcessInfo) -> bytes:
+    """The first argument of a process without a unit: what an interpreter runs is what tells its processes apart."""
+    return b"" if process.unit else b"\0".join(process.command.split(b"\0")[1:2])
 
 
 def _age(process: ProcessInfo) -> tuple[int, int]:

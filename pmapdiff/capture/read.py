@@ -36,7 +36,7 @@ from pmapdiff.capture.procfs import (
 from pmapdiff.capture.watch import Checkpoint
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.smaps import SmapsParser
-from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Status
+from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Status
 from pmapdiff.model.mapping import VSYSCALL
 from pmapdiff.text import decode
 
@@ -52,6 +52,10 @@ class KnownText(Protocol):
     @property
     def digest(self) -> bytes | None:
         """Digest of the text, as `digest_of` makes it."""
+
+    @property
+    def has_info(self) -> bool:
+        """Whether the sink knows who it is: its program and command line."""
 
 
 def digest_of(text: bytes) -> bytes:
@@ -84,7 +88,7 @@ class ProcessReader:
         if capture.status is Status.VANISHED:
             return capture
         capture = self._add_status(directory, capture)
-        if known is None or capture.process.identity != info.identity:
+        if known is None or not known.has_info or capture.process.identity != info.identity:
             capture = self._add_info(directory, stat, capture, checkpoint)
         return capture
 
@@ -187,6 +191,11 @@ def _settled_size_kib(memory: str) -> int:
     return min(size, statm_size_kib(memory))
 
 
+def _is_last(mapping: Mapping) -> bool:
+    """Whether a table may end here: with [vsyscall], or, where there is none (32-bit programs have none), with [stack]."""
+    return mapping.name == VSYSCALL or (mapping.name == b"[stack]" and (mapping.end <= 1 << 32 or not has_vsyscall()))
+
+
 def torn_reason(table: MappingTable, before_kib: int, after_kib: int) -> str | None:
     """Why a table cannot be what the address space was at any moment; None if nothing speaks against it.
 
@@ -205,7 +214,6 @@ def torn_reason(table: MappingTable, before_kib: int, after_kib: int) -> str | N
     for previous, following in pairwise(mappings):
         if following.start < previous.end:
             return f"mappings overlap at {following.start:#x}"
-    last = mappings[-1].name if mappings else b""
-    if before_kib != after_kib and last != VSYSCALL and (last != b"[stack]" or has_vsyscall()):
+    if before_kib != after_kib and not _is_last(mappings[-1]):
         return "the end of the table is missing"
     return None

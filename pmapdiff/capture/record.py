@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import NamedTuple, Protocol
@@ -125,11 +126,14 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.requests = 0
         self._previous: dict[int, object] = {}
         self._wakeup: tuple[int, int] | None = None
 
     def __enter__(self) -> StopRequest:
         self._wakeup = os.pipe()
+        for fd in self._wakeup:
+            os.set_blocking(fd, False)
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._handle)
         return self
@@ -143,8 +147,17 @@ class StopRequest:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
+        self.requests += 1
         if self._wakeup is not None:
-            os.write(self._wakeup[1], b"!")
+            with suppress(BlockingIOError):
+                os.write(self._wakeup[1], b"!")
+
+    def wait_for(self, other: int) -> None:
+        """Sleep until the descriptor `other` is readable, or until the next request, even after one."""
+        if self._wakeup is not None:
+            ready, _, _ = select.select([self._wakeup[0], other], [], [])
+            if self._wakeup[0] in ready:
+                os.read(self._wakeup[0], 512)
 
     def wait(self, until: float, other: int | None = None) -> None:
         """Sleep until the monotonic time `until`, a stop request, or until the descriptor `other` is readable."""

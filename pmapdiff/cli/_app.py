@@ -156,8 +156,8 @@ def check_label(argument: str) -> str:
         taken = parse_when(label) is not None
     except UsageError:
         taken = True
-    if taken or not label.strip() or label != label.strip():
-        raise UsageError(f"--label {label!r} could not be told from a number, a time or nothing at all: choose another")
+    if taken or not label.strip() or label != label.strip() or "/" in label:
+        raise UsageError(f"--label {label!r} could not be told from a number, a time, a path or nothing at all: choose another")
     return label
 
 

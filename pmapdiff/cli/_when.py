@@ -29,7 +29,8 @@ class Source:
     def load(self, text: str) -> Snapshot:
         """The snapshot that a WHEN means, with the tables of the wanted processes.
 
-        A path, or the name of a file that is no number, keyword or time, is a saved file. Raises NotFoundError.
+        A path, or the name of a file that is no number, keyword or time, is a saved file. The snapshot may hold none of the
+        wanted processes. Raises NotFoundError.
         """
         if "/" in text or self._is_file_name(text):
             return self._load_file(text)
@@ -42,6 +43,13 @@ class Source:
             if Path(text).suffix and not Path(text).exists():
                 raise NotFoundError(f"there is no file {printable(text)!r}, and as a snapshot: {error}") from None
             raise
+
+    def demand(self, *snapshots: Snapshot) -> None:
+        """Raise NotFoundError if none of these snapshots holds a wanted process."""
+        if not self._wanted.everything and not any(snapshot.captures for snapshot in snapshots):
+            names = " nor ".join(f"snapshot {s.ref.id}" if s.ref.id is not None else printable(s.ref.source) for s in snapshots)
+            has = f"neither {names} has a" if len(snapshots) > 1 else f"{names} has no"
+            raise NotFoundError(f"{has} process that matches {self._wanted.describe()}")
 
     def _is_file_name(self, text: str) -> bool:
         from pmapdiff.store.when import parse_when
@@ -61,8 +69,6 @@ class Source:
         warn(tables)
         captures = [saved_capture(table) for table in tables]
         wanted = tuple(capture for capture in captures if self._wanted.accepts(capture.process))
-        if not wanted:
-            raise NotFoundError(f"{printable(path)} has no process that matches {self._wanted.describe()}")
         return Snapshot(SnapshotRef(None, modified_us(path), "", None, argument_text(path)), wanted)
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from pmapdiff.cli._app import RAW_ARGUMENTS, Global, check_label, command
-from pmapdiff.errors import NotFoundError, UsageError
+from pmapdiff.errors import CaptureError, NotFoundError, PmapdiffError, StoreError, UsageError
 from pmapdiff.text import printable
 from pmapdiff.units import parse_duration
 
@@ -84,13 +84,13 @@ def record(
         selection = Selection(everything, frozenset(pid or ()), name, uid, cgroup, tree)
     options: Global = context.obj
     store = options.open_store(write=True)
-    with StopRequest() as stop, ExitStack() as cleanup:
+    with StopRequest() as stop:
         run = _Run(stop, Schedule(every_s, count, for_s), quiet, sys.stderr if argv else sys.stdout)
         if selection is not None:
             run.series(Recorder(selection, store, label, timeout_s, run.progress))
             return
         assert argv is not None
-        child = _start(argv, cleanup)
+        child = _start(argv)
         follow = Selection(pids=frozenset([child.pid]), tree=True)
         run.schedule = Schedule(every_s or _FOLLOW_EVERY_S, count, for_s)
         run.series(Recorder(follow, store, label, timeout_s, run.progress), child)
@@ -98,36 +98,32 @@ def record(
     raise typer.Exit(code)
 
 
-def _start(argv: list[str], cleanup: ExitStack) -> subprocess.Popen[bytes]:
+def _start(argv: list[str]) -> subprocess.Popen[bytes]:
     try:
-        child = subprocess.Popen(argv)
+        return subprocess.Popen(argv)
     except OSError as error:
         raise NotFoundError(f"cannot start {printable(argv[0])}: {error.strerror}") from None
 
-    def reap() -> None:
-        # Only if we fail ourselves: what we started is not left behind.
-        if child.poll() is None:
-            child.terminate()
-
-    cleanup.callback(reap)
-    return child
-
 
 def _wait_for(child: subprocess.Popen[bytes], stop: StopRequest) -> int:
-    """The exit code of the program, 128 + the signal's number if one ended it. Our own stop request is passed on."""
-    if stop.signal == signal.SIGTERM:
-        child.terminate()
-    while child.poll() is None:
-        fd = os.pidfd_open(child.pid)
-        try:
-            stop.wait(time.monotonic() + 3600, fd)
-        finally:
-            os.close(fd)
-        if stop.signal is not None and child.poll() is None:
-            # A terminal's Ctrl-C reaches the program by itself; it may take its time to end.
-            if stop.signal == signal.SIGTERM:
-                child.terminate()
-            child.wait()
+    """The exit code of the program, 128 + the signal's number if one ended it.
+
+    The first SIGINT only ends the recording: a terminal's Ctrl-C reaches the program by itself, and it may take its time. A
+    SIGTERM, and every further request, is passed on; the third one kills.
+    """
+    fd = os.pidfd_open(child.pid)
+    try:
+        passed_on = 0
+        while child.poll() is None:
+            if stop.signal is not None and stop.requests > passed_on:
+                passed_on = stop.requests
+                if passed_on > 2:
+                    child.kill()
+                elif passed_on > 1 or stop.signal == signal.SIGTERM:
+                    child.send_signal(stop.signal)
+            stop.wait_for(fd)
+    finally:
+        os.close(fd)
     return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
 
@@ -144,7 +140,8 @@ class _Run:
 
     def series(self, recorder: Recorder, child: subprocess.Popen[bytes] | None = None) -> None:
         """Take the snapshots; return when there are enough, when asked to stop, or when the program has ended."""
-        waiting = False
+        failed: PmapdiffError | None = None
+        told = ""
         pidfd = os.pidfd_open(child.pid) if child is not None else None
         try:
             for number, deadline in enumerate(self.schedule.deadlines()):
@@ -154,25 +151,30 @@ class _Run:
                 self._started = time.monotonic()
                 try:
                     recorded = recorder.take()
-                except NotFoundError as error:
-                    # In a series the service may be down, or not yet up: that is what it is there to see.
+                except (NotFoundError, CaptureError, StoreError) as error:
+                    # In a series the service may be down, or not yet up, and a full disk may get room again. Whatever it
+                    # is, the program that we started is not ours to end for it.
                     if self.schedule.every_s is None or (number == 0 and child is None):
                         raise
-                    if child is not None:
-                        continue
-                    if not waiting:
-                        self._print(f"{error}; still looking", always=True)
-                    waiting = True
+                    failed = error
+                    if str(error) != told and not (child is not None and isinstance(error, NotFoundError)):
+                        told = str(error)
+                        self._print(f"{error}; going on", always=True)
                     continue
                 finally:
                     self._clear()
-                waiting = False
+                failed, told = None, ""
                 self._print(recorded.summary())
                 if recorded.absent and number == 0:
                     self._print(f"no process {', '.join(map(str, recorded.absent))}", always=True)
+                if self.schedule.every_s is not None:
+                    # SQLAlchemy leaves cycles behind at each statement; a series must not grow by them.
+                    gc.collect()
         finally:
             if pidfd is not None:
                 os.close(pidfd)
+        if child is None and failed is not None and not isinstance(failed, NotFoundError):
+            raise failed
 
     def progress(self, done: int, total: int) -> None:
         """One line on a terminal while a snapshot takes long."""

@@ -36,4 +36,6 @@ def show(
     from pmapdiff.store import ProcessFilter
 
     source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name))
-    write_report("show", form, source.load(when), screen_view(sort=sort, top=top), sys.stdout)
+    snapshot = source.load(when)
+    source.demand(snapshot)
+    write_report("show", form, snapshot, screen_view(sort=sort, top=top), sys.stdout)

@@ -91,6 +91,11 @@ class ProcessComparison:
             capture is None or capture.status == "complete" for capture in (self.before, self.after)
         )
 
+    @property
+    def comparable(self) -> bool:
+        """Whether there is a table on each side, or the process was not there."""
+        return self.totals_before is not None and self.totals_after is not None
+
     def get(self, figure: str) -> int | None:
         """One figure of the delta of the totals in KiB."""
         return self.delta[FIGURE_INDEX[figure]]

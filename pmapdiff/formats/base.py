@@ -17,6 +17,9 @@ from pmapdiff.model import MappingTable
 
 # Looking at the beginning is enough to tell every form; a file that is nothing we know is not read further.
 DETECT_BYTES = 65536
+_MOST_OVERLAPS = 256
+# 2 to the power of 64 bytes, with room for a file of several processes' worth of shared pages.
+_MOST_KIB = 1 << 56
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,32 @@ def all_forms() -> dict[str, Form]:
     return dict(sorted(_FORMS.items()))
 
 
+def _plausible(saved: SavedTable) -> SavedTable:
+    """The same table. Raises FormatError for one that no address space can be, whatever its lines look like."""
+    mappings = saved.table.mappings
+    highest = overlapping = 0
+    for mapping in mappings:
+        overlapping += mapping.start < highest
+        highest = max(highest, mapping.end)
+    # A read that was torn has one at each place where it broke.
+    if overlapping > _MOST_OVERLAPS:
+        raise FormatError(f"{overlapping:,} mappings overlap others: this is no table of one process", source=saved.source)
+    if any(value is not None and value >= _MOST_KIB for value in saved.table.totals.figures):
+        raise FormatError("the counters add up to more than any address space holds", source=saved.source)
+    return saved
+
+
 def parse_saved(data: bytes, source: str, form_name: str | None = None) -> list[SavedTable]:
     """The tables in a saved file's bytes, its form told by the content unless named.
 
     Raises FormatError if it is of no form, or breaks the form it claims to be.
     """
     if form_name is not None:
-        return all_forms()[form_name].parse(Parse(data, source))
+        return [_plausible(table) for table in all_forms()[form_name].parse(Parse(data, source))]
     head = data[:DETECT_BYTES]
     for form in all_forms().values():
         if form.detect(head):
-            return form.parse(Parse(data, source))
+            return [_plausible(table) for table in form.parse(Parse(data, source))]
     known = ", ".join(all_forms())
     if not data.strip():
         raise FormatError("the file is empty", source=source, line=1)

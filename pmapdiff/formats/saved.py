@@ -18,6 +18,9 @@ def read_saved(path: str, form: str | None = None) -> list[SavedTable]:
     if form is not None and form not in all_forms():
         raise UsageError(f"--format {form}: one of {', '.join(all_forms())}")
     try:
+        if Path(path).exists() and not Path(path).is_file() and not path.startswith(("/dev/fd/", "/dev/stdin", "/proc/")):
+            # A shell's <(pmap -x 1) is a pipe that ends; one that nobody writes to never would.
+            raise NotFoundError(f"cannot read {path}: it is no file")
         data = Path(path).read_bytes()
     except OSError as error:
         raise NotFoundError(f"cannot read {path}: {error.strerror}") from None

@@ -344,20 +344,37 @@ def _error(text: bytes, position: int, source: str, message: str) -> FormatError
     return FormatError(message, source=source, line=text.count(b"\n", 0, position) + 1)
 
 
+def _tidy(data: bytes) -> bytes:
+    """A saved text as the kernel wrote it: without what mail, editors and other systems add at line ends and around it."""
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if data.count(b"\r\n") == data.count(b"\n"):
+        data = data.replace(b"\r\n", b"\n")
+    return data
+
+
 def _detect(head: bytes) -> bool:
+    head = _tidy(head).lstrip(b"\n")
     first, _, rest = head.partition(b"\n")
     fields = parse_header(first)
     return fields is not None and fields[6] != b"[rollup]" and _TEXT_LINE.match(rest) is not None
 
 
 def _parse(given: Parse) -> list[SavedTable]:
-    mappings = SmapsParser().parse(given.data, given.source)
+    data = _tidy(given.data)
+    # Blank lines at the start are counted, so that an error names the right line of the file.
+    blank = len(data) - len(data.lstrip(b"\n"))
+    data = data[blank:].rstrip(b"\n") + b"\n"
+    warnings = () if given.data.endswith(b"\n") else ("there is no newline at the end: the last line may be cut off",)
+    try:
+        mappings = SmapsParser().parse(data, given.source)
+    except FormatError as error:
+        raise FormatError(error.reason, source=given.source, line=None if error.line is None else error.line + blank) from None
     if len(mappings) > 1:
         # One kernel gives every mapping the same lines, so fewer at the end are a copy that was cut off.
         labels, last = _labels(mappings[-2]), _labels(mappings[-1])
         if len(last) < len(labels) and labels[: len(last)] == last:
             raise FormatError("the file ends in the middle of a mapping", source=given.source, line=given.data.count(b"\n"))
-    return [SavedTable(MappingTable(mappings), "smaps", given.source)]
+    return [SavedTable(MappingTable(mappings), "smaps", given.source, warnings=warnings)]
 
 
 def _labels(mapping: Mapping) -> tuple[str, ...]:

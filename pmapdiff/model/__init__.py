@@ -2,7 +2,7 @@
 
 from pmapdiff.model.counters import COUNTER_INDEX, COUNTERS, FIGURE_INDEX, FIGURES, NO_COUNTERS, Counter, Counters, Figures
 from pmapdiff.model.layout import Layout, layout_of
-from pmapdiff.model.mapping import Mapping, MappingTable, Totals, sum_totals
+from pmapdiff.model.mapping import Mapping, MappingTable, Totals
 from pmapdiff.model.process import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
 
 __all__ = [
@@ -25,5 +25,4 @@ __all__ = [
     "Status",
     "Totals",
     "layout_of",
-    "sum_totals",
 ]

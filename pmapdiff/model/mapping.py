@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from pmapdiff.model.counters import COUNTERS, FIGURES, NO_COUNTERS, Counters, Figures, figures_of, quick_sums, sum_figures
+from pmapdiff.model.counters import FIGURE_INDEX, FIGURES, NO_COUNTERS, Counters, Figures, figures_of, quick_sums, sum_figures
 from pmapdiff.model.layout import Layout
 
 ADDRESS_LIMIT = 1 << 64
@@ -116,18 +115,4 @@ class Totals(NamedTuple):
 
     def get(self, figure: str) -> int | None:
         """One figure by its name in `FIGURES`."""
-        return self.figures[FIGURES.index(figure)]
-
-
-def sum_totals(totals: Iterable[Totals]) -> Totals:
-    """The totals of several tables together."""
-    rows = list(totals)
-    return Totals(sum(row.mappings for row in rows), sum_figures(row.figures for row in rows))
-
-
-def counter_value(mapping: Mapping, index: int) -> int | None:
-    """One counter of a mapping as reports show it: the stored one, or Dirty from its two parts."""
-    value = mapping.counters[index]
-    if value is None and COUNTERS[index].kernel == "Dirty":
-        return mapping.figures[FIGURES.index("dirty_kib")]
-    return value
+        return self.figures[FIGURE_INDEX[figure]]

@@ -19,8 +19,32 @@ from pmapdiff.units import format_moment_utc
 
 def _write(value: dict[str, Any], out: TextIO) -> None:
     # ASCII only: names of strangers arrive exactly, and cannot drive a terminal that shows them.
-    json.dump(value, out, indent=1)
-    out.write("\n")
+    # Mappings and changes a line each: the encoder in C does no indentation, and is eight times as fast.
+    out.write("{\n")
+    for number, (key, item) in enumerate(value.items()):
+        out.write(f"{',' if number else ''}{json.dumps(key)}: ")
+        _write_value(item, out)
+        out.write("\n")
+    out.write("}\n")
+
+
+def _write_value(value: Any, out: TextIO) -> None:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        out.write("[\n")
+        for number, item in enumerate(value):
+            out.write("," if number else "")
+            if any(isinstance(member, list) and member and isinstance(member[0], dict) for member in item.values()) and "start" not in item:
+                out.write("{")
+                for place, (key, member) in enumerate(item.items()):
+                    out.write(f"{',' if place else ''}{json.dumps(key)}: ")
+                    _write_value(member, out)
+                out.write("}")
+            else:
+                out.write(json.dumps(item))
+            out.write("\n")
+        out.write("]")
+    else:
+        out.write(json.dumps(value))
 
 
 def snapshot_value(ref: SnapshotRef) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from pmapdiff.align import Match
 from pmapdiff.compare import Comparison, family_changes
+from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View, register
 from pmapdiff.report.shape import (
     MAIN_FIGURES,
@@ -19,6 +20,8 @@ from pmapdiff.report.shape import (
     rows_for_people,
     snapshot_words,
     sort_key,
+    summarise_processes,
+    without_table_words,
 )
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_kib, plural
@@ -52,13 +55,24 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
     out.write(f"- before: {escape(snapshot_words(result.before))}\n- after: {escape(snapshot_words(result.after))}\n\n")
     titles = ["Size", "Rss", "Dirty", "Swap"]
     if view.by == "process":
-        ordered = sorted(result.processes, key=lambda process: sort_key(process, view.sort))
-        return _table([*titles, "Match", "Process"], ([*_cells(p.delta), p.match.value, escape(process_title(p.process))] for p in ordered), out)
+        summary = summarise_processes(result, view)
+        rows = [[*_cells(p.delta), p.match.value, escape(process_title(p.process))] for p in summary.shown]
+        if summary.hidden:
+            rows.append([*_cells(sum_figures(p.delta for p in summary.hidden)), "", f"{len(summary.hidden):,} changed less"])
+        _table([*titles, "Match", "Process"], [*rows, [*_cells(summary.total), "", "in all"]], out)
+        if summary.without_table:
+            out.write(without_table_words(summary.without_table) + "\n")
+        return None
     if view.by == "family":
         families = sorted(family_changes(result.processes), key=lambda row: sort_key(row, view.sort))
         counts = (f"{row.mappings_before} → {row.mappings_after}" for row in families)
         return _table(
-            [*titles, "Mappings", "Family"], ([*_cells(row.delta), count, row.family] for row, count in zip(families, counts, strict=True)), out
+            [*titles, "Mappings", "Family"],
+            [
+                *([*_cells(row.delta), count, row.family] for row, count in zip(families, counts, strict=True)),
+                [*_cells(sum_figures(row.delta for row in families)), "", "in all"],
+            ],
+            out,
         )
     told = [p for p in result.processes if p.changes or p.match in (Match.NEW, Match.GONE) or caveats(p)]
     for process in told:

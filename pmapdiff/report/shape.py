@@ -101,6 +101,36 @@ def found_changes(result: Comparison, view: View) -> bool:
     return any(choose(process, view, None).shown for process in result.processes)
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessSummaryRows:
+    """Processes as rows: those to show, those below the threshold or beyond the number of rows, and those that cannot be compared.
+
+    `total` is the sum of the first two: what has no table adds nothing, and must not make the rest unknown.
+    """
+
+    shown: tuple[ProcessComparison, ...]
+    hidden: tuple[ProcessComparison, ...]
+    without_table: tuple[ProcessComparison, ...]
+    total: Figures
+
+
+def summarise_processes(result: Comparison, view: View) -> ProcessSummaryRows:
+    """The processes of a comparison, largest change first."""
+    ordered = sorted(result.processes, key=lambda process: sort_key(process, view.sort))
+    without = tuple(p for p in ordered if not p.comparable)
+    compared = [p for p in ordered if p.comparable]
+    large = [p for p in compared if view.threshold_kib <= 0 or any(abs(p.get(name) or 0) >= view.threshold_kib for name in MAIN_FIGURES)]
+    shown = large[: view.top] if view.top else large
+    kept = {id(process) for process in shown}
+    return ProcessSummaryRows(tuple(shown), tuple(p for p in compared if id(p) not in kept), without, sum_figures(p.delta for p in compared))
+
+
+def without_table_words(processes: Sequence[ProcessComparison]) -> str:
+    """`3 processes cannot be compared: there is no table (denied)`."""
+    why = sorted({str(c.status) for p in processes for c in (p.before, p.after) if c is not None and c.table is None})
+    return f"{plural(len(processes), 'process', 'processes')} cannot be compared: there is no table ({', '.join(why)})"
+
+
 def is_telling(change: Change) -> bool:
     """Whether a change is more than a shift of Referenced, Pss or flags."""
     return change.kinds != ("changed",) or any(change.get(figure) for figure in MAIN_FIGURES)

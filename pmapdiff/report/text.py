@@ -22,6 +22,8 @@ from pmapdiff.report.shape import (
     rows_for_people,
     snapshot_words,
     sort_key,
+    summarise_processes,
+    without_table_words,
 )
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
 from pmapdiff.store import ProcessSummary, SnapshotSummary
@@ -84,10 +86,10 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
 def _write_each(result: Comparison, view: View, out: TextIO) -> None:
     several = len(result.processes) > 1
     told = [p for p in result.processes if _is_told(p)] if several else list(result.processes)
-    unread = [p for p in told if p.totals_before is None or p.totals_after is None] if several else []
-    told = [p for p in told if p not in unread]
+    unread = [p for p in told if not p.comparable] if several else []
+    told = [p for p in told if p.comparable or not several]
     # Of several processes a first screen holds one line each, and the changes of the first; a number of rows asks for all of it.
-    in_full = told if view.top is not None or len(told) <= _PROCESSES_IN_FULL else []
+    in_full = view.top is not None or len(told) <= _PROCESSES_IN_FULL
     limit = len(told) if view.top is not None else _PROCESSES
     for number, process in enumerate(told[:limit]):
         if number and in_full:
@@ -95,22 +97,21 @@ def _write_each(result: Comparison, view: View, out: TextIO) -> None:
         _write_line(headline(process, result), "bold", view, out)
         for caveat in caveats(process):
             _write_line(f"  note: {caveat}", "yellow", view, out)
-        if process in in_full:
+        if in_full:
             _write_detail(process, view, out)
     if told and not in_full:
         out.write("\n" + paint(process_title(told[0].process), "bold", view) + "\n")
         _write_detail(told[0], view, out)
     rest = len(told) - min(limit, len(told))
     unchanged = len(result.processes) - len(told) - len(unread)
-    if several and (rest or unread or unchanged or not in_full):
+    if told and several and (rest or unread or unchanged or not in_full):
         out.write("\n")
     if told and not in_full:
         out.write("each in full: --top 0, or one of them: --pid\n")
     if rest:
         out.write(f"{plural(rest, 'more process', 'more processes')} changed less: see them with --by process or --top 0\n")
     if unread:
-        why = ", ".join(sorted({str(c.status) for p in unread for c in (p.before, p.after) if c is not None and c.table is None}))
-        out.write(f"{plural(len(unread), 'process', 'processes')} cannot be compared: there is no table ({why})\n")
+        out.write(without_table_words(unread) + "\n")
     if several and unchanged:
         out.write(f"{plural(unchanged, 'process', 'processes')} unchanged in size, Rss, dirty and swap\n")
     if not result.processes:
@@ -185,22 +186,17 @@ def _write_families(families: Sequence[FamilyChange], figures: Sequence[str], vi
 
 def _write_processes(result: Comparison, view: View, out: TextIO) -> None:
     figures = _figures(result.processes, view)
-    rows: list[Row] = []
-    ordered = sorted(result.processes, key=lambda process: sort_key(process, view.sort))
-    shown = [p for p in ordered if not p.changes or any(abs(p.get(name) or 0) >= view.threshold_kib for name in MAIN_FIGURES)]
-    limit = view.top or len(shown)
-    for process in shown[:limit]:
-        rows.append([*_delta_cells(process.delta, figures), f"{len(process.changes):,}", process.match.value, process_title(process.process)])
-    hidden = [p for p in ordered if id(p) not in {id(q) for q in shown[:limit]}]
-    if hidden:
-        rows.append(
-            [*_delta_cells(sum_figures(p.delta for p in hidden), figures), "", "", f"{len(hidden):,} processes below the threshold or the top"]
-        )
+    summary = summarise_processes(result, view)
+    rows: list[Row] = [[*_delta_cells(p.delta, figures), f"{len(p.changes):,}", p.match.value, process_title(p.process)] for p in summary.shown]
+    if summary.hidden:
+        rows.append([*_delta_cells(sum_figures(p.delta for p in summary.hidden), figures), "", "", f"{len(summary.hidden):,} changed less"])
     rows.append([])
-    rows.append([*_delta_cells(sum_figures(p.delta for p in ordered), figures), "", "", "in all"])
+    rows.append([*_delta_cells(summary.total, figures), "", "", "in all"])
     write_table(
         [*(_TITLES[name] for name in figures), "Changes", "Match", "Process"], frozenset([len(figures) + 1, len(figures) + 2]), rows, view, out
     )
+    if summary.without_table:
+        out.write(without_table_words(summary.without_table) + "\n")
 
 
 @register("show", "text")

@@ -20,10 +20,11 @@ _UsageRow = tuple[int | None, ...]
 
 
 class KnownProcess(NamedTuple):
-    """What the store already has of a process: the digest of its last text, and the number of its mappings."""
+    """What the store already has of a process: the digest of its last text, the number of its mappings, and who it is."""
 
     digest: bytes | None
     mappings: int
+    has_info: bool
 
 
 def known_processes(engine: Engine, host_name: str, identities: Iterable[ProcessIdentity]) -> dict[ProcessIdentity, KnownProcess]:
@@ -31,17 +32,17 @@ def known_processes(engine: Engine, host_name: str, identities: Iterable[Process
     wanted = set(identities)
     known: dict[ProcessIdentity, KnownProcess] = {}
     query = (
-        select(process.c.boot_id, process.c.pid, process.c.start_ticks, process.c.exec_key, totals.c.digest, totals.c.mappings)
+        select(process.c.boot_id, process.c.pid, process.c.start_ticks, process.c.exec_key, totals.c.digest, totals.c.mappings, process.c.started_at)
         .join_from(process, host, host.c.id == process.c.host_id)
         .join(totals, (totals.c.process_id == process.c.id) & (totals.c.last_seq == OPEN_SEQ), isouter=True)
         .where(host.c.name == host_name)
     )
     with engine.connect() as connection:
         for part in chunks({identity.pid for identity in wanted}):
-            for boot_id, pid, start_ticks, exec_key, digest, mappings in connection.execute(query.where(process.c.pid.in_(part))):
+            for boot_id, pid, start_ticks, exec_key, digest, mappings, started_at in connection.execute(query.where(process.c.pid.in_(part))):
                 identity = ProcessIdentity(boot_id, pid, start_ticks, exec_key)
                 if identity in wanted:
-                    known[identity] = KnownProcess(None if digest is None else bytes(digest), mappings or 0)
+                    known[identity] = KnownProcess(None if digest is None else bytes(digest), mappings or 0, started_at is not None)
     return known
 
 
@@ -105,45 +106,49 @@ def _host_id(connection: Connection, name: str) -> int:
 def _process_ids(connection: Connection, interner: Interner, host_id: int, infos: Sequence[ProcessInfo]) -> dict[ProcessIdentity, int]:
     wanted = {info.identity: info for info in infos}
     ids: dict[ProcessIdentity, int] = {}
-    query = select(process.c.boot_id, process.c.pid, process.c.start_ticks, process.c.exec_key, process.c.id).where(process.c.host_id == host_id)
+    unnamed: set[ProcessIdentity] = set()
+    key = (process.c.boot_id, process.c.pid, process.c.start_ticks, process.c.exec_key)
+    query = select(*key, process.c.id, process.c.started_at).where(process.c.host_id == host_id)
     for part in chunks({identity.pid for identity in wanted}):
-        for *key, number in connection.execute(query.where(process.c.pid.in_(part))):
-            ids[ProcessIdentity(*key)] = number
+        for *values, number, started_at in connection.execute(query.where(process.c.pid.in_(part))):
+            identity = ProcessIdentity(*values)
+            ids[identity] = number
+            if started_at is None:
+                unnamed.add(identity)
     new = [info for identity, info in wanted.items() if identity not in ids]
-    if not new:
+    # Who it is could not be read the first time (it was denied, or took too long).
+    named = [info for identity, info in wanted.items() if identity in unnamed and info.started_at_us is not None]
+    if not new and not named:
         return ids
-    texts = {text for info in new for text in (info.comm, info.command, info.exe, info.cgroup) if text is not None}
+    texts = {text for info in (*new, *named) for text in (info.comm, info.command, info.exe, info.cgroup) if text is not None}
     interner.add_strings(connection, texts)
-    first = next_id(connection, process)
-    strings = interner.strings
-    rows = []
-    for number, info in enumerate(new, first):
-        boot_id, pid, start_ticks, exec_key = ids_key = info.identity
-        ids[ids_key] = number
-        rows.append(
-            (
-                number,
-                host_id,
-                boot_id,
-                pid,
-                start_ticks,
-                exec_key,
-                info.ppid,
-                info.uid,
-                info.started_at_us,
-                strings[info.comm],
-                strings[info.command],
-                None if info.exe is None else strings[info.exe],
-                None if info.cgroup is None else strings[info.cgroup],
-                info.container,
-                info.unit,
-                info.rlimit_as_bytes,
-                info.rlimit_data_bytes,
-                info.rlimit_stack_bytes,
-            )
-        )
-    insert_rows(connection, process, rows)
+    ids.update((info.identity, number) for number, info in enumerate(new, next_id(connection, process)))
+    columns = [column.name for column in process.columns]
+    rows = [(ids[info.identity], host_id, *info.identity, *_about(info, interner)) for info in new]
+    insert_rows(connection, process, rows, columns)
+    for info in named:
+        values_by_name = dict(zip(columns[6:], _about(info, interner), strict=True))
+        connection.execute(update(process).where(process.c.id == ids[info.identity]).values(values_by_name))
     return ids
+
+
+def _about(info: ProcessInfo, interner: Interner) -> tuple[Any, ...]:
+    """The columns of `process` behind its identity."""
+    strings = interner.strings
+    return (
+        info.ppid,
+        info.uid,
+        info.started_at_us,
+        strings[info.comm],
+        strings[info.command],
+        None if info.exe is None else strings[info.exe],
+        None if info.cgroup is None else strings[info.cgroup],
+        info.container,
+        info.unit,
+        info.rlimit_as_bytes,
+        info.rlimit_data_bytes,
+        info.rlimit_stack_bytes,
+    )
 
 
 def _last_seqs(connection: Connection, process_ids: Iterable[int]) -> dict[int, int]:
@@ -167,16 +172,14 @@ class _Writer:
     def add(self, process_id: int, seq: int, item: Capture) -> None:
         """Take the capture `seq` of a process, which has a table."""
         connection = self._connection
-        last = connection.execute(
-            select(totals.c.first_seq, totals.c.digest).where(totals.c.process_id == process_id, totals.c.last_seq == OPEN_SEQ)
-        ).first()
+        last = connection.execute(select(totals.c.digest).where(totals.c.process_id == process_id, totals.c.last_seq == OPEN_SEQ)).first()
         if last is not None and item.digest is not None and last.digest is not None and bytes(last.digest) == item.digest:
             return
         table = item.table if item.table is not None else self._table_of_digest(process_id, item.digest)
         if last is not None:
-            connection.execute(update(totals).where(totals.c.process_id == process_id, totals.c.first_seq == last.first_seq).values(last_seq=seq - 1))
+            connection.execute(update(totals).where(totals.c.process_id == process_id, totals.c.last_seq == OPEN_SEQ).values(last_seq=seq - 1))
         sums = table.totals
-        insert_rows(connection, totals, [(process_id, seq, OPEN_SEQ, item.digest, sums.mappings, *sums.figures)])
+        insert_rows(connection, totals, [(process_id, OPEN_SEQ, seq, item.digest, sums.mappings, *sums.figures)])
         self._add_table(process_id, seq, table)
 
     def _table_of_digest(self, process_id: int, digest: bytes | None) -> MappingTable:
@@ -191,7 +194,7 @@ class _Writer:
         geometries, values = self._rows(table.mappings)
         stored = self._open_rows(process_id)
         next_no = self._next_no(process_id)
-        closing: list[tuple[int, int]] = []
+        closing: list[int] = []
         for geometry, value in zip(geometries, values, strict=True):
             # A torn table may have the same mapping twice.
             known = stored[geometry].pop() if stored.get(geometry) else None
@@ -199,14 +202,14 @@ class _Writer:
                 no = next_no
                 next_no += 1
                 self._new_mappings.append((process_id, no, *geometry))
-            elif known[2] == value:
+            elif known[1] == value:
                 continue
             else:
                 no = known[0]
-                closing.append(known[:2])
-            self._new_usages.append((process_id, no, seq, OPEN_SEQ, *value))
-        closing.extend(known[:2] for left in stored.values() for known in left)
-        self._closed_usages.extend({"p": process_id, "n": no, "f": first_seq, "last": seq - 1} for no, first_seq in closing)
+                closing.append(no)
+            self._new_usages.append((process_id, OPEN_SEQ, no, seq, *value))
+        closing.extend(no for left in stored.values() for no, _ in left)
+        self._closed_usages.extend({"p": process_id, "n": no, "ended": seq - 1} for no in closing)
 
     def _rows(self, mappings: Sequence[Mapping]) -> tuple[list[_Geometry], list[_UsageRow]]:
         interner, connection = self._interner, self._connection
@@ -228,8 +231,8 @@ class _Writer:
             values.append(value_rows[id(counters), id(layout), id(extra)])
         return geometries, values
 
-    def _open_rows(self, process_id: int) -> dict[_Geometry, list[tuple[int, int, _UsageRow]]]:
-        """The mappings that last, with their number, the capture their counters hold since, and those counters."""
+    def _open_rows(self, process_id: int) -> dict[_Geometry, list[tuple[int, _UsageRow]]]:
+        """The mappings that last, with their numbers and their counters."""
         query = (
             select(
                 mapping.c.start_address,
@@ -239,16 +242,15 @@ class _Writer:
                 mapping.c.backing_id,
                 mapping.c.header,
                 usage.c.no,
-                usage.c.first_seq,
                 *(usage.c[name] for name in VOLATILE_COLUMNS),
                 usage.c.detail_id,
             )
             .join_from(usage, mapping, (mapping.c.process_id == usage.c.process_id) & (mapping.c.no == usage.c.no))
             .where(usage.c.process_id == process_id, usage.c.last_seq == OPEN_SEQ)
         )
-        stored: dict[_Geometry, list[tuple[int, int, _UsageRow]]] = {}
+        stored: dict[_Geometry, list[tuple[int, _UsageRow]]] = {}
         for row in fetch_tuples(self._connection, query):
-            stored.setdefault(row[:6], []).append((row[6], row[7], row[8:]))
+            stored.setdefault(row[:6], []).append((row[6], row[7:]))
         return stored
 
     def _next_no(self, process_id: int) -> int:
@@ -260,8 +262,8 @@ class _Writer:
         if self._closed_usages:
             self._connection.execute(
                 update(usage)
-                .where(usage.c.process_id == bindparam("p"), usage.c.no == bindparam("n"), usage.c.first_seq == bindparam("f"))
-                .values(last_seq=bindparam("last")),
+                .where(usage.c.process_id == bindparam("p"), usage.c.last_seq == OPEN_SEQ, usage.c.no == bindparam("n"))
+                .values(last_seq=bindparam("ended")),
                 self._closed_usages,
             )
         insert_rows(self._connection, mapping, self._new_mappings)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
@@ -48,6 +48,8 @@ def _check_file(path: Path) -> bool:
     (https://www.sqlite.org/fileformat.html) and nothing more.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise StoreError(f"{path} is no file: name another with --db")
         with path.open("rb") as file:
             header = file.read(100)
     except FileNotFoundError:
@@ -125,7 +127,7 @@ def _other_engine(location: str, *, write: bool) -> Engine:
     try:
         engine = create_engine(location, poolclass=NullPool)
     except (ArgumentError, NoSuchModuleError) as error:
-        raise StoreError(f"{location!r} is no database URL that can be used: {error}") from None
+        raise StoreError(f"{shown_location(location)} is no database URL that can be used: write postgresql+psycopg://USER@HOST/NAME") from error
     except ModuleNotFoundError as error:
         raise StoreError(f"the driver for {location.partition('://')[0]} is not installed: pip install {error.name}") from None
     if write and engine.dialect.name == "postgresql":
@@ -136,6 +138,16 @@ def _other_engine(location: str, *, write: bool) -> Engine:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({APPLICATION_ID})")
 
     return engine
+
+
+def shown_location(location: str) -> str:
+    """A location as it may be printed: without the password of a URL."""
+    if "://" not in location:
+        return location
+    try:
+        return make_url(location).render_as_string(hide_password=True)
+    except ArgumentError:
+        return location.partition("://")[0] + "://..."
 
 
 def open_engine(location: str, *, write: bool) -> Engine:
@@ -157,11 +169,12 @@ def open_engine(location: str, *, write: bool) -> Engine:
         engine = _sqlite_engine(path, write=write, existing=existing)
     else:
         engine = _other_engine(location, write=write)
-    with translated_errors(location):
-        found = _check_revision(engine, location)
+    shown = shown_location(location)
+    with translated_errors(shown):
+        found = _check_revision(engine, shown)
         if found != HEAD:
             if not write:
-                raise StoreError(f"the store at {location} has schema {found or 'none'}, this version reads {HEAD}: run `pmapdiff db upgrade`")
+                raise StoreError(f"the store at {shown} has schema {found or 'none'}, this version reads {HEAD}: run `pmapdiff db upgrade`")
             from pmapdiff.store.migrate import upgrade
 
             upgrade(engine)

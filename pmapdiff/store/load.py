@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Row, Select, bindparam, select
+from sqlalchemy import BindParameter, Column, ColumnElement, Row, Select, and_, bindparam, func, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import (
@@ -62,6 +62,16 @@ class TableReader:
     def table(self, process_id: int, seq: int) -> MappingTable:
         """The mapping table that the capture `seq` of a process has."""
         rows = fetch_tuples(self._connection, _table_query(), {"process": process_id, "seq": seq})
+        mappings = self._mappings(rows)
+        mappings.sort(key=lambda m: (m.start, m.end))
+        return MappingTable(tuple(mappings))
+
+    def history(self, process_id: int) -> list[tuple[int, int, Mapping]]:
+        """Every mapping that a process ever had, with the first and the last capture that it stood in like this."""
+        rows = fetch_tuples(self._connection, _mapping_query(usage.c.first_seq, usage.c.last_seq).where(usage.c.process_id == process_id))
+        return [(first, last, mapping) for (*_, first, last), mapping in zip(rows, self._mappings([row[:-2] for row in rows]), strict=True)]
+
+    def _mappings(self, rows: Sequence[tuple[Any, ...]]) -> list[Mapping]:
         self._learn(rows)
         protections, backings, details = self._protections, self._backings, self._details
         mappings = []
@@ -83,8 +93,7 @@ class TableReader:
                     _raw(header),
                 )
             )
-        mappings.sort(key=lambda m: (m.start, m.end))
-        return MappingTable(tuple(mappings))
+        return mappings
 
     def _learn(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Read the interned rows behind these mappings that are not known yet."""
@@ -108,23 +117,25 @@ class TableReader:
                 self._details[number] = (tuple(rare), None if template is None else layout_of(bytes(template)), values)
 
 
+def _mapping_query(*more: Column[Any]) -> Select[Any]:
+    """Mappings with their counters, in the order that `TableReader` reads, and further columns behind them."""
+    return select(
+        mapping.c.start_address,
+        mapping.c.end_address,
+        mapping.c.file_offset,
+        mapping.c.protection_id,
+        mapping.c.backing_id,
+        mapping.c.header,
+        usage.c.detail_id,
+        *(usage.c[name] for name in VOLATILE_COLUMNS),
+        *more,
+    ).join_from(usage, mapping, (mapping.c.process_id == usage.c.process_id) & (mapping.c.no == usage.c.no))
+
+
 @lru_cache(maxsize=1)
 def _table_query() -> Select[Any]:
     seq: BindParameter[int] = bindparam("seq")
-    return (
-        select(
-            mapping.c.start_address,
-            mapping.c.end_address,
-            mapping.c.file_offset,
-            mapping.c.protection_id,
-            mapping.c.backing_id,
-            mapping.c.header,
-            usage.c.detail_id,
-            *(usage.c[name] for name in VOLATILE_COLUMNS),
-        )
-        .join_from(usage, mapping, (mapping.c.process_id == usage.c.process_id) & (mapping.c.no == usage.c.no))
-        .where(usage.c.process_id == bindparam("process"), usage.c.first_seq <= seq, usage.c.last_seq >= seq)
-    )
+    return _mapping_query().where(usage.c.process_id == bindparam("process"), usage.c.last_seq >= seq, usage.c.first_seq <= seq)
 
 
 def load_table(connection: Connection, process_id: int, seq: int) -> MappingTable:
@@ -139,6 +150,21 @@ class StoredCapture(NamedTuple):
     seq: int
     snapshot_id: int
     capture: Capture
+
+
+def totals_of_capture() -> ColumnElement[bool]:
+    """The join of a capture with its totals: of the intervals of its process, the first that has not ended before it.
+
+    Looked up by its end, because a range condition would walk through all later intervals for each capture.
+    """
+    later = totals.alias("later")
+    end = select(func.min(later.c.last_seq)).where(later.c.process_id == capture.c.process_id, later.c.last_seq >= capture.c.seq)
+    return and_(
+        totals.c.process_id == capture.c.process_id,
+        totals.c.last_seq == end.scalar_subquery(),
+        totals.c.first_seq <= capture.c.seq,
+        capture.c.status.in_(WITH_TABLE),
+    )
 
 
 def capture_query() -> Select[Any]:
@@ -172,14 +198,7 @@ def capture_query() -> Select[Any]:
         .join(cmdline, cmdline.c.id == process.c.cmdline_id)
         .join(exe, exe.c.id == process.c.exe_id, isouter=True)
         .join(cgroup, cgroup.c.id == process.c.cgroup_id, isouter=True)
-        .join(
-            totals,
-            (totals.c.process_id == capture.c.process_id)
-            & (totals.c.first_seq <= capture.c.seq)
-            & (totals.c.last_seq >= capture.c.seq)
-            & capture.c.status.in_(WITH_TABLE),
-            isouter=True,
-        )
+        .join(totals, totals_of_capture(), isouter=True)
     )
 
 

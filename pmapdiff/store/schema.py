@@ -100,8 +100,8 @@ totals = Table(
     "totals",
     metadata,
     Column("process_id", ForeignKey("process.id"), primary_key=True),
-    Column("first_seq", Integer, primary_key=True),
-    Column("last_seq", Integer, nullable=False),
+    Column("last_seq", Integer, primary_key=True),
+    Column("first_seq", Integer, nullable=False),
     Column("digest", LargeBinary),
     Column("mappings", Integer, nullable=False),
     *(Column(name, BigInteger) for name in FIGURES),
@@ -160,14 +160,15 @@ detail = Table(
     Column("extra", Text),
 )
 
-# The counters of a mapping from capture to capture: a row lasts until one of them changes.
+# The counters of a mapping from capture to capture: a row lasts until one of them changes. The end comes first in the key: what
+# still lasts is then in one place, and neither recording nor looking at the latest reads what is long over.
 usage = Table(
     "usage",
     metadata,
     Column("process_id", Integer, primary_key=True),
+    Column("last_seq", Integer, primary_key=True),
     Column("no", Integer, primary_key=True),
-    Column("first_seq", Integer, primary_key=True),
-    Column("last_seq", Integer, nullable=False),
+    Column("first_seq", Integer, nullable=False),
     *(Column(name, BigInteger) for name in VOLATILE_COLUMNS),
     Column("detail_id", ForeignKey("detail.id"), nullable=False),
     ForeignKeyConstraint(["process_id", "no"], ["mapping.process_id", "mapping.no"]),

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Select, and_, func, select
+from sqlalchemy import Column, Engine, Select, and_, func, or_, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
 from pmapdiff.store.append import KnownProcess, append_snapshots, known_processes
 from pmapdiff.store.bulk import chunks
-from pmapdiff.store.engine import current_revision, open_engine, sqlite_path, translated_errors
-from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture
+from pmapdiff.store.engine import current_revision, open_engine, shown_location, sqlite_path, translated_errors
+from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture, totals_of_capture
 from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, process, snapshot, string, totals, usage
 from pmapdiff.text import decode, printable
 from pmapdiff.units import format_moment_local
@@ -48,11 +48,16 @@ class ProcessFilter:
         """Whether this process is wanted."""
         if self.pids and info.pid not in self.pids:
             return False
-        return self.name is None or self._name_found(info.comm, info.exe)
+        return self.name is None or self.finds_comm(info.comm) or (info.exe is not None and self.finds_exe(info.exe))
 
-    def _name_found(self, comm: bytes, exe: bytes | None) -> bool:
-        path = decode(exe or b"")
-        return any(re.search(self.name or "", text) for text in (decode(comm), path, path.rsplit("/", 1)[-1]))
+    def finds_comm(self, comm: bytes) -> bool:
+        """Whether the regular expression is found in the kernel's name of a process."""
+        return re.search(self.name or "", decode(comm)) is not None
+
+    def finds_exe(self, exe: bytes) -> bool:
+        """Whether it is found in the path or the basename of a program."""
+        path = decode(exe)
+        return any(re.search(self.name or "", text) for text in (path, path.rsplit("/", 1)[-1]))
 
     def describe(self) -> str:
         """`--pid 12 --name redis`."""
@@ -97,7 +102,7 @@ class Store:
 
         Raises StoreError if it cannot be used, NotFoundError if there is none and it is only to be read.
         """
-        return cls(open_engine(location, write=write), location)
+        return cls(open_engine(location, write=write), shown_location(location))
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -163,21 +168,24 @@ class Store:
         holding = select(capture.c.snapshot_id).where(capture.c.process_id.in_(ids), capture.c.status.in_(WITH_TABLE))
         return query.where(snapshot.c.id.in_(holding))
 
-    def _process_ids(self, connection: Connection, wanted: ProcessFilter) -> list[int]:
-        comm, exe = string.alias("comm"), string.alias("exe")
-        query = (
-            select(process.c.id, process.c.pid, comm.c.raw, exe.c.raw)
-            .join_from(process, comm, comm.c.id == process.c.comm_id)
-            .join(exe, exe.c.id == process.c.exe_id, isouter=True)
-        )
+    def _process_ids(self, connection: Connection, wanted: ProcessFilter) -> Select[Any]:
+        """A query for the ids of the wanted processes.
+
+        A name is looked for in the distinct names, of which there are few, not in the processes, of which months have many.
+        """
+        query = select(process.c.id)
         if wanted.pids:
             query = query.where(process.c.pid.in_(wanted.pids))
-        found = []
-        for number, pid, name, path in connection.execute(query):
-            info = ProcessInfo(ProcessIdentity("", pid, 0, ""), bytes(name), exe=None if path is None else bytes(path))
-            if wanted.accepts(info):
-                found.append(number)
-        return found
+        if wanted.name is not None:
+            comms = self._strings(connection, process.c.comm_id, wanted.finds_comm)
+            exes = self._strings(connection, process.c.exe_id, wanted.finds_exe)
+            query = query.where(or_(process.c.comm_id.in_(comms), process.c.exe_id.in_(exes)))
+        return query
+
+    def _strings(self, connection: Connection, column: Column[Any], accepts: Callable[[bytes], bool]) -> list[int]:
+        """The ids of the strings that this column of `process` refers to and that are accepted."""
+        rows = connection.execute(select(string.c.id, string.c.raw).where(string.c.id.in_(select(column).distinct())))
+        return [number for number, raw in rows if accepts(bytes(raw))]
 
     def _what_there_is(self, connection: Connection) -> str:
         ends = [connection.execute(snapshot_query().order_by(order).limit(1)).first() for order in (snapshot.c.taken_at, snapshot.c.taken_at.desc())]
@@ -190,7 +198,7 @@ class Store:
     # Loading.
 
     def load(self, ref: SnapshotRef, wanted: ProcessFilter = EVERYTHING) -> Snapshot:
-        """A snapshot with the mapping tables of the wanted processes. Raises NotFoundError if it holds none of them."""
+        """A snapshot with the mapping tables of the wanted processes; it may hold none of them."""
         assert ref.id is not None
         with self._reading() as connection:
             reader = TableReader(connection)
@@ -199,8 +207,6 @@ class Store:
                 item = stored.capture
                 if wanted.accepts(item.process):
                     captures.append(item._replace(table=reader.table(stored.process_id, stored.seq)) if item.totals is not None else item)
-        if not captures and not wanted.everything:
-            raise NotFoundError(f"snapshot {ref.id} of {format_moment_local(ref.taken_at_us)} has no process that matches {wanted.describe()}")
         return Snapshot(ref, tuple(captures))
 
     def snapshots(self, limit: int | None = None) -> list[SnapshotSummary]:
@@ -218,7 +224,7 @@ class Store:
                     *_sum_or_null(totals.c.rss_kib),
                     *_sum_or_null(totals.c.footprint_kib),
                 )
-                .join_from(capture, totals, _totals_of_capture(), isouter=True)
+                .join_from(capture, totals, totals_of_capture(), isouter=True)
                 .group_by(capture.c.snapshot_id, capture.c.status)
             )
             for part in chunks(summaries):
@@ -289,7 +295,7 @@ class Store:
             for name, table in (("snapshots", snapshot), ("processes", process), ("captures", capture), ("usage_rows", usage)):
                 facts[name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
             facts["first_us"], facts["last_us"] = connection.execute(select(func.min(snapshot.c.taken_at), func.max(snapshot.c.taken_at))).one()
-            samples = select(func.sum(totals.c.mappings)).select_from(capture).join(totals, _totals_of_capture())
+            samples = select(func.sum(totals.c.mappings)).select_from(capture).join(totals, totals_of_capture())
             facts["mapping_samples"] = int(connection.execute(samples).scalar() or 0)
         return facts
 
@@ -297,12 +303,3 @@ class Store:
 def _sum_or_null(column: Any) -> tuple[Any, Any]:
     """The sum of a column, and how many rows have totals but lack it: a partial sum must not pass for a whole one."""
     return func.coalesce(func.sum(column), 0), func.count(totals.c.mappings) - func.count(column)
-
-
-def _totals_of_capture() -> Any:
-    return and_(
-        totals.c.process_id == capture.c.process_id,
-        totals.c.first_seq <= capture.c.seq,
-        totals.c.last_seq >= capture.c.seq,
-        capture.c.status.in_(WITH_TABLE),
-    )

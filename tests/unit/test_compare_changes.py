@@ -8,6 +8,8 @@ from strategies import PAGE, capture_of, file, in_form, make
 from pmapdiff.align import Match
 from pmapdiff.compare import Change, compare_captures, compare_snapshots, family_changes
 from pmapdiff.model import FIGURES, Capture, Mapping, ProcessIdentity, Snapshot, SnapshotRef, Status
+from pmapdiff.report import View
+from pmapdiff.report.shape import found_changes
 
 A = 0x7F0000000000
 M = 1 << 20
@@ -183,9 +185,9 @@ def test_the_process_that_changed_most_comes_first() -> None:
     after = [capture_of([make(A, A + M, rss=rss)], pid) for pid, rss in ((1, 11), (2, 500), (3, 0))]
     found = compare_snapshots(snapshot(*before), snapshot(*after))
     assert [process.process.pid for process in found.processes] == [2, 3, 1]
-    assert found.found_changes
-    assert not compare_snapshots(snapshot(*before), snapshot(*before)).found_changes
-    assert compare_snapshots(snapshot(), snapshot(*before)).found_changes
+    assert found_changes(found, View())
+    assert not found_changes(compare_snapshots(snapshot(*before), snapshot(*before)), View())
+    assert found_changes(compare_snapshots(snapshot(), snapshot(*before)), View())
 
 
 def test_families_of_several_processes_add_up() -> None:
