@@ -28,7 +28,8 @@ def pair_processes(before: Sequence[ProcessInfo], after: Sequence[ProcessInfo]) 
     """Positions of the processes that belong together, each process exactly once.
 
     First the same process, then exec, then the same service restarted: equal program, command line and unit, then
-    equal program and unit (without a unit: and first argument). Several workers of one service are paired in the order of their start.
+    equal program and unit (and script, if it is an interpreter without a unit).
+    Several workers of one service are paired in the order of their start.
     """
     pairs: list[ProcessPair] = []
     ours, theirs = list(range(len(before))), list(range(len(after)))
@@ -59,8 +60,11 @@ def _program(process: ProcessInfo) -> bytes:
 
 
 def _script(process: ProcessInfo) -> bytes:
-    """The first argument of a process without a unit: what an interpreter runs is what tells its processes apart."""
-    return b"" if process.unit else b"\0".join(process.command.split(b"\0")[1:2])
+    """What an interpreter without a unit runs, which is what tells its processes apart: its first argument, after -c the second."""
+    if process.unit or not process.is_interpreter:
+        return b""
+    arguments = process.command.split(b"\0")[1:3]
+    return b"\0".join(arguments if arguments[:1] in ([b"-c"], [b"-m"], [b"-e"]) else arguments[:1])
 
 
 def _age(process: ProcessInfo) -> tuple[int, int]:

@@ -111,6 +111,8 @@ def _wait_for(child: subprocess.Popen[bytes], stop: StopRequest) -> int:
     The first SIGINT only ends the recording: a terminal's Ctrl-C reaches the program by itself, and it may take its time. A
     SIGTERM, and every further request, is passed on; the third one kills.
     """
+    if child.poll() is not None:
+        return _exit_code(child)
     fd = os.pidfd_open(child.pid)
     try:
         passed_on = 0
@@ -124,7 +126,12 @@ def _wait_for(child: subprocess.Popen[bytes], stop: StopRequest) -> int:
             stop.wait_for(fd)
     finally:
         os.close(fd)
-    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+    return _exit_code(child)
+
+
+def _exit_code(child: subprocess.Popen[bytes]) -> int:
+    code = child.returncode
+    return code if code >= 0 else 128 - code
 
 
 @dataclass(slots=True)
@@ -159,7 +166,7 @@ class _Run:
                     failed = error
                     if str(error) != told and not (child is not None and isinstance(error, NotFoundError)):
                         told = str(error)
-                        self._print(f"{error}; going on", always=True)
+                        self._print(f"{error}; {'still looking' if isinstance(error, NotFoundError) else 'going on'}", always=True)
                     continue
                 finally:
                     self._clear()

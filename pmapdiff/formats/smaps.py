@@ -28,6 +28,7 @@ _NUMBER_LINE = re.compile(rb"([A-Za-z][\w.()/-]*):( *)(0|[1-9][0-9]{0,17})( kB)?
 _TEXT_LINE = re.compile(rb"([A-Za-z][\w.()/-]*):([^\n]*)")
 _SIZE_HOLE = re.compile(rb"^(Size: *)(%8d|%d)", re.MULTILINE)
 _FLAGS = b"VmFlags:"
+_WHOLE_LINE = re.compile(rb"VmFlags:(?: [a-z?]{2})* ?|[A-Z]\w+: +[0-9]+ kB")
 _FLAGS_HOLE = b"VmFlags:%b\n"
 _MMU_PAGE_SIZE = COUNTER_INDEX["MMUPageSize"]
 BACKWARDS = "the address goes backwards: more than one table in this file?"
@@ -361,6 +362,8 @@ def _detect(head: bytes) -> bool:
 
 def _parse(given: Parse) -> list[SavedTable]:
     data = _tidy(given.data)
+    if not data.endswith(b"\n") and not _WHOLE_LINE.fullmatch(data[data.rfind(b"\n") + 1 :]):
+        raise FormatError("the file ends in the middle of a line", source=given.source, line=data.count(b"\n") + 1)
     # Blank lines at the start are counted, so that an error names the right line of the file.
     blank = len(data) - len(data.lstrip(b"\n"))
     data = data[blank:].rstrip(b"\n") + b"\n"

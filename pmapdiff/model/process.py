@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
 
 from pmapdiff.model.mapping import MappingTable, Totals
 from pmapdiff.text import decode
+
+_INTERPRETER = re.compile(r"(python|node|ruby|perl|php|lua|bash|sh|dash)[0-9.]*", re.ASCII)
 
 
 class Status(StrEnum):
@@ -71,6 +74,11 @@ class ProcessInfo(NamedTuple):
             return decode(self.comm)
         words = self.command.replace(b"\0", b" ").split()
         return decode(words[0].rsplit(b"/", 1)[-1]) if words else f"pid {self.pid}"
+
+    @property
+    def is_interpreter(self) -> bool:
+        """Whether what it runs says more than what it is."""
+        return _INTERPRETER.fullmatch(self.name) is not None
 
     @property
     def command_line(self) -> str:

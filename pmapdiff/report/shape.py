@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ MAIN_FIGURES = ("size_kib", "rss_kib", "dirty_kib", "swap_kib")
 
 _LONGEST_SCRIPT = 30
 _MUCH_SIZE_KIB = 16 << 10
-_INTERPRETER = re.compile(r"(python|node|ruby|perl|php|lua|bash|sh|dash)[0-9.]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ def process_title(info: ProcessInfo) -> str:
     """`redis-server 1100`; of an interpreter also what it runs: `python leaking.py 1200`."""
     words = [info.name]
     arguments = [decode(word) for word in info.command.split(b"\0")[1:]]
-    if _INTERPRETER.match(info.name):
+    if info.is_interpreter:
         first = next(iter(arguments), "")
         # After an option nobody knows here whether a word is its value or the script.
         words += [first.rsplit("/", 1)[-1][:_LONGEST_SCRIPT]] if first and not first.startswith("-") else []

@@ -256,8 +256,7 @@ def test_only_the_wanted_processes_are_loaded(store: Store) -> None:
     ref = write(store, captured([block()]), captured([block(9)], info=other))
     assert [c.process.pid for c in store.load(ref, ProcessFilter(frozenset({7}))).captures] == [7]
     assert [c.process.pid for c in store.load(ref, ProcessFilter(name="^oth")).captures] == [7]
-    with pytest.raises(NotFoundError, match="--pid 99"):
-        store.load(ref, ProcessFilter(frozenset({99})))
+    assert store.load(ref, ProcessFilter(frozenset({99}))).captures == (), "it may have ended since, which is for compare to say"
 
 
 def test_summaries(store: Store) -> None:

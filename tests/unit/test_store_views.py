@@ -78,6 +78,7 @@ def expected_process(snapshot: Snapshot, capture: Capture) -> dict[str, Any]:
         "taken_at": format_moment_utc(snapshot.ref.taken_at_us),
         "host": snapshot.ref.host,
         "label": snapshot.ref.label,
+        "selection": snapshot.ref.selection,
         "pid": info.pid,
         "command": printable(info.command_line),
         "comm": shown(info.comm),
