@@ -52,6 +52,7 @@ def classify(mappings: Sequence[Mapping]) -> list[str]:
     images = _images(mappings)
     owners = bss_owners(mappings)
     families = ["image" if i in owners and _object(mappings[owners[i]]) in images else _own_family(m, images) for i, m in enumerate(mappings)]
+    _mark_go_heap(mappings, families)
     _mark_arenas(mappings, families)
     _mark_thread_stacks(mappings, families)
     return families
@@ -84,7 +85,7 @@ def _own_family(mapping: Mapping, images: set[object]) -> str:
         return "other"
     if mapping.perms[2] == "x":
         return "jit"
-    return "managed-heap" if mapping.start in _GO_ARENAS else "anon"
+    return "anon"
 
 
 def _file_family(mapping: Mapping, images: set[object]) -> str:
@@ -103,6 +104,14 @@ def _file_family(mapping: Mapping, images: set[object]) -> str:
     if b"pf" in flags or b"io" in flags:
         return "device"
     return "image" if _object(mapping) in images else "file"
+
+
+def _mark_go_heap(mappings: Sequence[Mapping], families: list[str]) -> None:
+    """Anonymous memory in Go's arenas, if the first of them is there: others (V8) use these addresses by chance."""
+    if any(m.start == _GO_ARENAS.start and families[i] == "anon" for i, m in enumerate(mappings)):
+        for i, mapping in enumerate(mappings):
+            if families[i] == "anon" and mapping.start in _GO_ARENAS:
+                families[i] = "managed-heap"
 
 
 def _mark_arenas(mappings: Sequence[Mapping], families: list[str]) -> None:

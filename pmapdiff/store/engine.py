@@ -223,7 +223,10 @@ _ADVICE = (
     ("database is locked", "the store at {location} is being written by somebody else for more than " + f"{BUSY_TIMEOUT_S} s: try again later"),
     ("database or disk is full", "the disk of {location} is full; nothing was stored: make room and try again"),
     ("disk i/o error", "the disk of {location} fails or is full; nothing was stored"),
-    ("readonly database", "the store at {location} may not be written by this user: check its owner and mode"),
+    (
+        "readonly database",
+        "the store at {location} may not be written by this user: check its owner and mode, or try again if it is only to be read",
+    ),
     ("unable to open", "cannot open {location}: check that its folder exists and belongs to this user"),
     ("malformed", "the database at {location} is damaged: `pmapdiff db check` says where; restore it from a backup"),
     ("not a database", "{location} is not a database; it was left as it is"),

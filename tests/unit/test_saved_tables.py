@@ -1,0 +1,54 @@
+"""What all forms of saved table share: bounds on what can be, and what a copy by mail or editor does to a text."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from pmapdiff.errors import FormatError, StoreError, UsageError
+from pmapdiff.formats import parse_saved
+from pmapdiff.store import Store
+from pmapdiff.store.when import parse_when
+
+SMAPS = (Path(__file__).resolve().parent.parent / "data/redis-frozen/smaps.txt").read_bytes()
+
+
+def test_mappings_that_all_overlap_are_no_table() -> None:
+    text = b"".join(b"%x-20000000000 rw-p 00000000 00:00 0 \n" % (0x10000000000 + i * 4096) for i in range(300))
+    with pytest.raises(FormatError, match="299 mappings overlap"):
+        parse_saved(text, "f")
+
+
+def test_counters_beyond_any_address_space_are_refused() -> None:
+    with pytest.raises(FormatError, match="more than any address space"):
+        parse_saved(SMAPS.replace(b"Rss:                1116 kB", b"Rss:            999999999999999999 kB", 1), "f")
+
+
+@pytest.mark.parametrize("copy", [SMAPS.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + SMAPS, b"\n\n" + SMAPS + b"\n", SMAPS[:-1]])
+def test_a_pasted_smaps_is_the_same_table(copy: bytes) -> None:
+    (expected,), (found,) = parse_saved(SMAPS, "f"), parse_saved(copy, "f")
+    assert found.table == expected.table
+    assert bool(found.warnings) == (not copy.endswith(b"\n"))
+
+
+def test_an_error_behind_blank_lines_names_the_line_of_the_file() -> None:
+    with pytest.raises(FormatError) as caught:
+        parse_saved(b"\n\n" + SMAPS.replace(b"Rss:                1116 kB", b"Rss: many", 1), "f")
+    assert caught.value.line == 2 + SMAPS[: SMAPS.index(b"Rss:                1116 kB")].count(b"\n") + 1
+
+
+def test_a_time_of_day_must_have_been() -> None:
+    now = datetime(2026, 11, 23, 9, 0)
+    with pytest.raises(UsageError, match="yesterday 14:00"):
+        parse_when("14:00", now)
+    with pytest.raises(UsageError, match="yesterday 09:30"):
+        parse_when("today 9:30", now)
+    assert parse_when("yesterday 14:00", now) is not None
+
+
+def test_a_password_is_not_printed() -> None:
+    with pytest.raises(StoreError) as caught:
+        Store.open("nosuchbackend://user:secret@host/name")
+    assert "secret" not in str(caught.value)
