@@ -227,7 +227,7 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
         return f"{title}: Rss and Size as before{span}{about}; {plural(len(process.changes), 'region')} changed"
     total = process.get(changed_figure) or 0
     share = _main_share(process.changes, changed_figure, total)
-    return f"{title}: {_word(changed_figure)} {format_delta_kib(total)}{_size_too(process, changed_figure)}{span}{share}{_threads(process)}"
+    return f"{title}: {_word(changed_figure)} {format_delta_kib(total)}{_size_too(process, changed_figure)}{_threads(process)}{span}{share}"
 
 
 def _word(figure: str) -> str:
@@ -242,7 +242,7 @@ def _size_too(process: ProcessComparison, figure: str) -> str:
 
 def _threads(process: ProcessComparison) -> str:
     before, after = ((capture.threads if capture is not None else None) for capture in (process.before, process.after))
-    return f"; threads {before:,} → {after:,}" if before is not None and after is not None and before != after else ""
+    return f", threads {before:,} → {after:,}" if before is not None and after is not None and before != after else ""
 
 
 def _main_share(changes: Sequence[Change], figure: str, total: int) -> str:

@@ -12,7 +12,20 @@ from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, Proc
 from pmapdiff.model.counters import VOLATILE
 from pmapdiff.store.bulk import Interner, chunks, fetch_tuples, insert_rows, next_id
 from pmapdiff.store.load import load_table
-from pmapdiff.store.schema import OPEN_SEQ, STATUS_CODES, VOLATILE_COLUMNS, capture, host, mapping, process, snapshot, to_signed, totals, usage
+from pmapdiff.store.schema import (
+    GEOMETRY,
+    OPEN_SEQ,
+    STATUS_CODES,
+    VOLATILE_COLUMNS,
+    capture,
+    host,
+    mapping,
+    process,
+    snapshot,
+    to_signed,
+    totals,
+    usage,
+)
 
 # What makes a stored mapping the same mapping: addresses, offset, protection, backing, header.
 _Geometry = tuple[int, int, int | None, int, int, bytes | None]
@@ -235,12 +248,7 @@ class _Writer:
         """The mappings that last, with their numbers and their counters."""
         query = (
             select(
-                mapping.c.start_address,
-                mapping.c.end_address,
-                mapping.c.file_offset,
-                mapping.c.protection_id,
-                mapping.c.backing_id,
-                mapping.c.header,
+                *GEOMETRY,
                 usage.c.no,
                 *(usage.c[name] for name in VOLATILE_COLUMNS),
                 usage.c.detail_id,

@@ -25,6 +25,7 @@ from pmapdiff.model import (
 from pmapdiff.store.bulk import chunks, fetch_tuples
 from pmapdiff.store.schema import (
     DETAIL_COLUMNS,
+    GEOMETRY,
     STATUSES,
     VOLATILE_COLUMNS,
     WITH_TABLE,
@@ -120,12 +121,7 @@ class TableReader:
 def _mapping_query(*more: Column[Any]) -> Select[Any]:
     """Mappings with their counters, in the order that `TableReader` reads, and further columns behind them."""
     return select(
-        mapping.c.start_address,
-        mapping.c.end_address,
-        mapping.c.file_offset,
-        mapping.c.protection_id,
-        mapping.c.backing_id,
-        mapping.c.header,
+        *GEOMETRY,
         usage.c.detail_id,
         *(usage.c[name] for name in VOLATILE_COLUMNS),
         *more,

@@ -176,6 +176,17 @@ usage = Table(
 )
 
 
+# Where a mapping is and what it is of, in the order in which rows are written and read.
+GEOMETRY = (
+    mapping.c.start_address,
+    mapping.c.end_address,
+    mapping.c.file_offset,
+    mapping.c.protection_id,
+    mapping.c.backing_id,
+    mapping.c.header,
+)
+
+
 def to_signed(value: int) -> int:
     """An unsigned 64-bit number as the signed one that databases can hold."""
     return value - (1 << 64) if value >= 1 << 63 else value
