@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Engine, bindparam, func, insert, select, update
 from sqlalchemy.engine import Connection
 
+from pmapdiff.errors import StoreError
 from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef
 from pmapdiff.model.counters import VOLATILE
 from pmapdiff.store.bulk import Interner, chunks, fetch_tuples, insert_rows, next_id
@@ -200,7 +201,7 @@ class _Writer:
         query = select(totals.c.first_seq).where(totals.c.process_id == process_id, totals.c.digest == digest).order_by(totals.c.first_seq.desc())
         seq = self._connection.execute(query.limit(1)).scalar()
         if seq is None:
-            raise ValueError("a capture without a table whose digest the store does not have")
+            raise StoreError("a table that was just known is no longer in the store (pruned meanwhile?); nothing was stored: record again")
         return load_table(self._connection, process_id, int(seq))
 
     def _add_table(self, process_id: int, seq: int, table: MappingTable) -> None:

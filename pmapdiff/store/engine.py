@@ -89,7 +89,7 @@ def use_wal(cursor: Any) -> None:
             raise
 
 
-def _sqlite_engine(path: Path, *, write: bool, existing: bool) -> Engine:
+def _sqlite_engine(path: Path, *, write: bool, existing: bool, foreign_keys: bool = True) -> Engine:
     target = path.resolve()
     # A WAL database in a folder that we cannot write to can only be read if nobody else has it open.
     frozen = not write and not os.access(target.parent, os.W_OK) and not Path(f"{target}-wal").exists()
@@ -104,7 +104,7 @@ def _sqlite_engine(path: Path, *, write: bool, existing: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA cache_size=-65536")
         if write and not existing:
@@ -150,8 +150,10 @@ def shown_location(location: str) -> str:
         return location.partition("://")[0] + "://..."
 
 
-def open_engine(location: str, *, write: bool) -> Engine:
+def open_engine(location: str, *, write: bool, foreign_keys: bool = True) -> Engine:
     """An engine for the store at `location` (path or URL), made or upgraded if `write`.
+
+    Without `foreign_keys` SQLite does not check them, which only pruning does without.
 
     Raises StoreError if it is not ours, is newer than this version or cannot be opened, and NotFoundError if there is none
     and it is only to be read.
@@ -166,7 +168,7 @@ def open_engine(location: str, *, write: bool) -> Engine:
             _check_revision(_sqlite_engine(path, write=False, existing=True), location)
         else:
             _create_file(path)
-        engine = _sqlite_engine(path, write=write, existing=existing)
+        engine = _sqlite_engine(path, write=write, existing=existing, foreign_keys=foreign_keys)
     else:
         engine = _other_engine(location, write=write)
     shown = shown_location(location)

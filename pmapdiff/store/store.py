@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Column, Engine, Select, and_, func, or_, select
 from sqlalchemy.engine import Connection
@@ -20,6 +21,9 @@ from pmapdiff.store.load import TableReader, capture_query, captures_of, snapsho
 from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, process, snapshot, string, totals, usage
 from pmapdiff.text import decode, printable
 from pmapdiff.units import format_moment_local
+
+if TYPE_CHECKING:
+    from pmapdiff.store.prune import Pruned, Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ class Store:
 
     def __init__(self, engine: Engine, location: str) -> None:
         self.engine = engine
-        self.location = location
+        self.location = shown_location(location)
+        self._opened = location
 
     @classmethod
     def open(cls, location: str, *, write: bool = False) -> Store:
@@ -102,7 +107,7 @@ class Store:
 
         Raises StoreError if it cannot be used, NotFoundError if there is none and it is only to be read.
         """
-        return cls(open_engine(location, write=write), shown_location(location))
+        return cls(open_engine(location, write=write), location)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -279,6 +284,23 @@ class Store:
 
     # Care.
 
+    def prune(
+        self, retention: Retention, *, label: str | None = None, dry_run: bool = False, progress: Callable[[int], None] = lambda _: None
+    ) -> Pruned:
+        """Remove what the retention does not keep: of the snapshots with this label, else of all recorded ones without any.
+
+        With `dry_run` only say what its rules about age would remove.
+        """
+        from pmapdiff.store.prune import Pruned, eligible, prune, superfluous
+
+        with self._reading() as connection:
+            refs = eligible((snapshot_ref(row) for row in connection.execute(snapshot_query())), label)
+        now_us = time.time_ns() // 1000
+        if dry_run:
+            return Pruned(tuple(superfluous(refs, retention, now_us)), None, None)
+        with translated_errors(self.location):
+            return prune(open_engine(self._opened, write=True, foreign_keys=False), refs, retention, now_us, progress)
+
     def check(self, *, tables: bool = True) -> list[str]:
         """What is wrong with the database, one sentence each; with `tables`, every table is read and added up too."""
         with self._reading() as connection:
@@ -290,7 +312,7 @@ class Store:
         """Facts about the store: schema revision, rows, bytes, the time it spans."""
         with self._reading() as connection:
             facts: dict[str, Any] = {"location": self.location, "backend": self.engine.dialect.name, "schema": current_revision(self.engine)}
-            path = sqlite_path(self.location)
+            path = sqlite_path(self._opened)
             facts["bytes"] = path.stat().st_size if path is not None else None
             for name, table in (("snapshots", snapshot), ("processes", process), ("captures", capture), ("usage_rows", usage)):
                 facts[name] = connection.execute(select(func.count()).select_from(table)).scalar_one()

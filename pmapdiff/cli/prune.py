@@ -1,0 +1,91 @@
+"""`pmapdiff prune`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pmapdiff.cli._app import Global, argument_text, command
+from pmapdiff.errors import NotFoundError, UsageError
+from pmapdiff.units import format_kib, parse_duration, parse_size_kib, plural
+
+
+@command(
+    "prune",
+    """
+pmapdiff prune --keep-all 24h --keep-hourly 7d --keep-daily 90d
+pmapdiff prune --keep-last 100 --max-size 500M --dry-run
+""",
+    order=7,
+    short_help="Remove old snapshots.",
+)
+def prune(
+    context: typer.Context,
+    keep_all: Annotated[str | None, typer.Option("--keep-all", metavar="DURATION", help="Keep every snapshot that is younger.")] = None,
+    keep_hourly: Annotated[
+        str | None, typer.Option("--keep-hourly", metavar="DURATION", help="Keep the last one of each hour for this long.")
+    ] = None,
+    keep_daily: Annotated[str | None, typer.Option("--keep-daily", metavar="DURATION", help="Keep the last one of each day for this long.")] = None,
+    keep_last: Annotated[int | None, typer.Option("--keep-last", metavar="N", min=1, help="Keep the last N, whatever their age.")] = None,
+    max_size: Annotated[
+        str | None, typer.Option("--max-size", metavar="SIZE", help="Then remove the oldest until the database is this small: 500M, 2G.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", "-l", metavar="TEXT", help="Of the snapshots with this label; they are kept otherwise.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which snapshots would go.")] = False,
+) -> None:
+    """Remove the snapshots that no --keep rule keeps, and give their space back.
+
+    The rules hold for each series by itself: the snapshots of one host recorded with the same options. Snapshots with a
+    label and imported ones stay unless --label names them. What stays is exactly as it was.
+    """
+    from pmapdiff.store.prune import Retention
+
+    whole, hourly, daily = (None if text is None else parse_duration(text) for text in (keep_all, keep_hourly, keep_daily))
+    retention = Retention(whole, hourly, daily, keep_last, None if max_size is None else parse_size_kib(max_size) * 1024)
+    if not retention.says_anything:
+        raise UsageError("say what to keep: --keep-all, --keep-hourly, --keep-daily, --keep-last or --max-size")
+    options: Global = context.obj
+    # Opening to write would make a store where there is none.
+    store = options.open_store()
+    text = None if label is None else argument_text(label)
+    if dry_run:
+        if not retention.by_age:
+            raise UsageError("--dry-run cannot tell how much --max-size alone would remove: add a --keep rule")
+        removed = store.prune(retention, label=text, dry_run=True).removed
+        sys.stdout.write(f"would remove {plural(len(removed), 'snapshot')}{': ' if removed else ''}{_ranges(removed)}\n")
+        return
+    if text is not None and not any(row.ref.label == text for row in store.snapshots()):
+        raise NotFoundError(f"there is no snapshot with the label {text!r}")
+    done = store.prune(retention, label=text, progress=_Progress())
+    space = ""
+    if done.bytes_before is not None and done.bytes_after is not None:
+        space = f", {format_kib(done.bytes_before // 1024)} became {format_kib(done.bytes_after // 1024)}"
+    sys.stdout.write(f"removed {plural(len(done.removed), 'snapshot')}{space}; {plural(store.count_snapshots(), 'snapshot')} left\n")
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    """`1-5, 9`."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+class _Progress:
+    """The number of snapshots removed so far, on a terminal."""
+
+    def __init__(self) -> None:
+        self._removed = 0
+
+    def __call__(self, more: int) -> None:
+        self._removed += more
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{self._removed:,} snapshots removed\x1b[K\r")
+            sys.stderr.flush()

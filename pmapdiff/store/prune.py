@@ -1,0 +1,204 @@
+"""Retention: which snapshots go, and how they go without touching what stays.
+
+Removing a snapshot removes its captures. An interval of counters or totals goes when no capture is left in it, and is cut at the
+last one that is left, so that every table that stays loads exactly as before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Engine, Table, delete, exists, func, select, update
+from sqlalchemy.engine import Connection
+
+from pmapdiff.model import SnapshotRef
+from pmapdiff.store.bulk import chunks
+from pmapdiff.store.schema import (
+    OPEN_SEQ,
+    WITH_TABLE,
+    backing,
+    capture,
+    detail,
+    layout,
+    mapping,
+    process,
+    protection,
+    snapshot,
+    string,
+    totals,
+    usage,
+)
+
+# So many snapshots a transaction: another recorder waits no longer than for one of these.
+_BATCH = 20
+_VACUUM_PAGES = 500
+_HOUR_US, _DAY_US = 3_600_000_000, 86_400_000_000
+
+
+class Retention(NamedTuple):
+    """What to keep: everything of so many seconds, the last snapshot of each hour and of each day (UTC) for so long, the last N.
+
+    The rules hold for each series by itself: the snapshots of one host that were recorded with one selection. With
+    `max_bytes` the oldest of what is left go too, until the database is that small. None: no such rule.
+    """
+
+    all_s: float | None = None
+    hourly_s: float | None = None
+    daily_s: float | None = None
+    last: int | None = None
+    max_bytes: int | None = None
+
+    @property
+    def says_anything(self) -> bool:
+        """Whether there is any rule."""
+        return any(value is not None for value in self)
+
+    @property
+    def by_age(self) -> bool:
+        """Whether there is any rule but the size."""
+        return any(value is not None for value in self[:4])
+
+
+class Pruned(NamedTuple):
+    """What pruning did, or would do: the snapshots that went, and the bytes of the file before and after (None: unknown)."""
+
+    removed: tuple[int, ...]
+    bytes_before: int | None
+    bytes_after: int | None
+
+
+def superfluous(refs: Sequence[SnapshotRef], retention: Retention, now_us: int) -> list[int]:
+    """The ids of the snapshots that no rule keeps, oldest first. Without a rule but the size, none."""
+    if not retention.by_age:
+        return []
+    series: dict[tuple[str, str | None], list[SnapshotRef]] = defaultdict(list)
+    for ref in sorted(refs, key=lambda ref: (ref.taken_at_us, ref.id or 0), reverse=True):
+        series[ref.host, ref.selection].append(ref)
+    kept: set[int | None] = set()
+    for members in series.values():
+        kept.update(ref.id for ref in members[: retention.last or 0])
+        if retention.all_s is not None:
+            kept.update(ref.id for ref in members if now_us - ref.taken_at_us <= retention.all_s * 1e6)
+        for seconds, span_us in ((retention.hourly_s, _HOUR_US), (retention.daily_s, _DAY_US)):
+            if seconds is not None:
+                # Newest first: the first of each span is its last snapshot.
+                spans = {ref.taken_at_us // span_us: ref for ref in reversed(members) if now_us - ref.taken_at_us <= seconds * 1e6}
+                kept.update(ref.id for ref in spans.values())
+    return [ref.id for ref in sorted(refs, key=lambda ref: (ref.taken_at_us, ref.id or 0)) if ref.id is not None and ref.id not in kept]
+
+
+def prune(engine: Engine, refs: Sequence[SnapshotRef], retention: Retention, now_us: int, progress: Callable[[int], None] = lambda _: None) -> Pruned:
+    """Remove of these snapshots what the retention does not keep, and give the space back to the file system.
+
+    `engine` has foreign keys off: each removed row would otherwise be looked for in tables that have no index for it. Raises
+    nothing of its own; a kill leaves whole snapshots, some of which would have gone next.
+    """
+    before = _bytes(engine)
+    removed = superfluous(refs, retention, now_us)
+    _remove(engine, removed, progress)
+    # The newest of each series stays whatever the size: it is what the next capture is compared with.
+    newest = {(ref.host, ref.selection): ref.id for ref in sorted(refs, key=lambda ref: (ref.taken_at_us, ref.id or 0))}
+    gone = set(removed)
+    left = [ref.id for ref in sorted(refs, key=lambda ref: (ref.taken_at_us, ref.id or 0)) if ref.id not in gone and ref.id not in newest.values()]
+    while retention.max_bytes is not None and left and (size := _bytes(engine)) is not None and size > retention.max_bytes:
+        oldest = [number for number in left[: max(1, len(left) // 10)] if number is not None]
+        _remove(engine, oldest, progress)
+        removed += oldest
+        left = left[len(oldest) :]
+    if removed:
+        _remove_unused(engine)
+        _give_back(engine)
+    return Pruned(tuple(removed), before, _bytes(engine))
+
+
+def _remove(engine: Engine, ids: Sequence[int], progress: Callable[[int], None]) -> None:
+    for start in range(0, len(ids), _BATCH):
+        batch = ids[start : start + _BATCH]
+        with engine.begin() as connection:
+            touched = list(connection.execute(select(capture.c.process_id).where(capture.c.snapshot_id.in_(batch)).distinct()).scalars())
+            connection.execute(delete(capture).where(capture.c.snapshot_id.in_(batch)))
+            connection.execute(delete(snapshot).where(snapshot.c.id.in_(batch)))
+            for process_id in touched:
+                _trim(connection, process_id)
+        progress(len(batch))
+
+
+def _trim(connection: Connection, process_id: int) -> None:
+    """Take the intervals of a process back to the captures that it has left."""
+    last = connection.execute(select(func.max(capture.c.seq)).where(capture.c.process_id == process_id)).scalar()
+    for table in (usage, totals):
+        inside = exists().where(
+            capture.c.process_id == process_id,
+            capture.c.seq >= table.c.first_seq,
+            capture.c.seq <= table.c.last_seq,
+            capture.c.status.in_(WITH_TABLE),
+        )
+        connection.execute(delete(table).where(table.c.process_id == process_id, ~inside))
+        if last is not None:
+            # The next capture takes the number after the last one that is left: no closed interval may reach to it.
+            ended = (table.c.process_id == process_id) & (table.c.last_seq > last) & (table.c.last_seq < OPEN_SEQ)
+            connection.execute(update(table).where(ended).values(last_seq=last))
+    used = select(usage.c.no).where(usage.c.process_id == process_id)
+    connection.execute(delete(mapping).where(mapping.c.process_id == process_id, mapping.c.no.not_in(used)))
+    if last is None:
+        connection.execute(delete(process).where(process.c.id == process_id))
+
+
+def _remove_unused(engine: Engine) -> None:
+    """Remove what was interned for rows that are gone."""
+    uses: tuple[tuple[Table, tuple[object, ...]], ...] = (
+        (detail, (usage.c.detail_id,)),
+        (layout, (detail.c.layout_id,)),
+        (backing, (mapping.c.backing_id,)),
+        (protection, (mapping.c.protection_id,)),
+        (string, (backing.c.name_id, protection.c.flags_id, process.c.comm_id, process.c.cmdline_id, process.c.exe_id, process.c.cgroup_id)),
+    )
+    with engine.begin() as connection:
+        for table, columns in uses:
+            used: set[int] = set()
+            for column in columns:
+                used.update(connection.execute(select(column).distinct()).scalars())  # type: ignore[call-overload]
+            unused = set(connection.execute(select(table.c.id)).scalars()) - used
+            for part in chunks(sorted(unused)):
+                connection.execute(delete(table).where(table.c.id.in_(part)))
+
+
+def _give_back(engine: Engine) -> None:
+    """Cut the free pages off the file, a few at a time; PostgreSQL's autovacuum does the like by itself."""
+    if engine.dialect.name != "sqlite":
+        return
+    raw = engine.raw_connection()
+    try:
+        cursor = raw.cursor()
+        free = -1
+        while (left := _pragma(cursor, "freelist_count")) not in (0, free):
+            free = left
+            cursor.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        raw.close()
+
+
+def _pragma(cursor: object, name: str) -> int:
+    return int(cursor.execute(f"PRAGMA {name}").fetchone()[0])  # type: ignore[attr-defined]
+
+
+def _bytes(engine: Engine) -> int | None:
+    """The bytes that the database needs, without pages that are free already."""
+    if engine.dialect.name != "sqlite":
+        return None
+    raw = engine.raw_connection()
+    try:
+        cursor = raw.cursor()
+        return (_pragma(cursor, "page_count") - _pragma(cursor, "freelist_count")) * _pragma(cursor, "page_size")
+    finally:
+        raw.close()
+
+
+def eligible(refs: Iterable[SnapshotRef], label: str | None) -> list[SnapshotRef]:
+    """The snapshots that pruning may touch: those of this label, else all recorded ones that nobody gave a name."""
+    if label is not None:
+        return [ref for ref in refs if ref.label == label]
+    return [ref for ref in refs if ref.label is None and ref.source == "live"]
