@@ -129,7 +129,8 @@ def _other_engine(location: str, *, write: bool) -> Engine:
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreError(f"{shown_location(location)} is no database URL that can be used: write postgresql+psycopg://USER@HOST/NAME") from error
     except ModuleNotFoundError as error:
-        raise StoreError(f"the driver for {location.partition('://')[0]} is not installed: pip install {error.name}") from None
+        package = "'pmapdiff[postgres]'" if location.startswith("postgresql") else error.name
+        raise StoreError(f"the driver for {location.partition('://')[0]} is not installed: pip install {package}") from None
     if write and engine.dialect.name == "postgresql":
 
         @event.listens_for(engine, "begin")
