@@ -24,6 +24,7 @@ from pmapdiff.text import decode
 if TYPE_CHECKING:
     from pmapdiff.report import View
     from pmapdiff.store import Store
+    from pmapdiff.store.prune import Retention
 
 app = typer.Typer(
     name="pmapdiff",
@@ -39,6 +40,14 @@ NameOption = Annotated[
 ]
 SortOption = Annotated[str | None, typer.Option("--sort", metavar="KEY", help="size, rss, pss, dirty, anonymous, swap, footprint, name or address.")]
 TopOption = Annotated[int | None, typer.Option("--top", metavar="N", min=0, help="At most N rows; 0 for all.")]
+
+KeepAllOption = Annotated[str | None, typer.Option("--keep-all", metavar="DURATION", help="Keep every snapshot that is younger.")]
+KeepHourlyOption = Annotated[str | None, typer.Option("--keep-hourly", metavar="DURATION", help="Keep the last one of each hour for this long.")]
+KeepDailyOption = Annotated[str | None, typer.Option("--keep-daily", metavar="DURATION", help="Keep the last one of each day for this long.")]
+KeepLastOption = Annotated[int | None, typer.Option("--keep-last", metavar="N", min=1, help="Keep the last N, whatever their age.")]
+MaxSizeOption = Annotated[
+    str | None, typer.Option("--max-size", metavar="SIZE", help="Then remove the oldest until the database is this small: 500M, 2G.")
+]
 
 
 @dataclass(slots=True)
@@ -127,6 +136,15 @@ def command(
         return run
 
     return add
+
+
+def retention_of(keep_all: str | None, keep_hourly: str | None, keep_daily: str | None, keep_last: int | None, max_size: str | None) -> Retention:
+    """What the options say about what to keep. Raises UsageError."""
+    from pmapdiff.store.prune import Retention
+    from pmapdiff.units import parse_duration, parse_size_kib
+
+    whole, hourly, daily = (None if text is None else parse_duration(text) for text in (keep_all, keep_hourly, keep_daily))
+    return Retention(whole, hourly, daily, keep_last, None if max_size is None else parse_size_kib(max_size) * 1024)
 
 
 def screen_view(**options: Any) -> View:

@@ -7,9 +7,19 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import Global, argument_text, command
+from pmapdiff.cli._app import (
+    Global,
+    KeepAllOption,
+    KeepDailyOption,
+    KeepHourlyOption,
+    KeepLastOption,
+    MaxSizeOption,
+    argument_text,
+    command,
+    retention_of,
+)
 from pmapdiff.errors import NotFoundError, UsageError
-from pmapdiff.units import format_kib, parse_duration, parse_size_kib, plural
+from pmapdiff.units import format_kib, plural
 
 
 @command(
@@ -23,15 +33,11 @@ pmapdiff prune --keep-last 100 --max-size 500M --dry-run
 )
 def prune(
     context: typer.Context,
-    keep_all: Annotated[str | None, typer.Option("--keep-all", metavar="DURATION", help="Keep every snapshot that is younger.")] = None,
-    keep_hourly: Annotated[
-        str | None, typer.Option("--keep-hourly", metavar="DURATION", help="Keep the last one of each hour for this long.")
-    ] = None,
-    keep_daily: Annotated[str | None, typer.Option("--keep-daily", metavar="DURATION", help="Keep the last one of each day for this long.")] = None,
-    keep_last: Annotated[int | None, typer.Option("--keep-last", metavar="N", min=1, help="Keep the last N, whatever their age.")] = None,
-    max_size: Annotated[
-        str | None, typer.Option("--max-size", metavar="SIZE", help="Then remove the oldest until the database is this small: 500M, 2G.")
-    ] = None,
+    keep_all: KeepAllOption = None,
+    keep_hourly: KeepHourlyOption = None,
+    keep_daily: KeepDailyOption = None,
+    keep_last: KeepLastOption = None,
+    max_size: MaxSizeOption = None,
     label: Annotated[
         str | None, typer.Option("--label", "-l", metavar="TEXT", help="Of the snapshots with this label; they are kept otherwise.")
     ] = None,
@@ -42,10 +48,7 @@ def prune(
     The rules hold for each series by itself: the snapshots of one host recorded with the same options. Snapshots with a
     label and imported ones stay unless --label names them. What stays is exactly as it was.
     """
-    from pmapdiff.store.prune import Retention
-
-    whole, hourly, daily = (None if text is None else parse_duration(text) for text in (keep_all, keep_hourly, keep_daily))
-    retention = Retention(whole, hourly, daily, keep_last, None if max_size is None else parse_size_kib(max_size) * 1024)
+    retention = retention_of(keep_all, keep_hourly, keep_daily, keep_last, max_size)
     if not retention.says_anything:
         raise UsageError("say what to keep: --keep-all, --keep-hourly, --keep-daily, --keep-last or --max-size")
     options: Global = context.obj

@@ -8,12 +8,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from pmapdiff.cli._app import RAW_ARGUMENTS, Global, check_label, command
+from pmapdiff.cli._app import (
+    RAW_ARGUMENTS,
+    Global,
+    KeepAllOption,
+    KeepDailyOption,
+    KeepHourlyOption,
+    KeepLastOption,
+    MaxSizeOption,
+    check_label,
+    command,
+    retention_of,
+)
 from pmapdiff.errors import CaptureError, NotFoundError, PmapdiffError, StoreError, UsageError
 from pmapdiff.text import printable
 from pmapdiff.units import parse_duration
@@ -22,6 +35,8 @@ if TYPE_CHECKING:
     from pmapdiff.capture.record import Recorder, Schedule, StopRequest
 
 _FOLLOW_EVERY_S = 1.0
+# A series looks for old snapshots after the first one, and then no more often than this.
+_TIDY_EVERY_S = 600.0
 # A one-line progress is worth drawing when the snapshot takes longer than this.
 _PROGRESS_AFTER_S = 1.0
 
@@ -33,6 +48,7 @@ pmapdiff record --all
 pmapdiff record --name '^redis' --every 10s --for 1h
 pmapdiff record --pid 1100 --label 'before deploy'
 pmapdiff record --every 500ms -- ./server --port 8080
+pmapdiff record --all --quiet --keep-all 24h --keep-hourly 7d
 """,
     context_settings={"allow_interspersed_args": False},
     order=1,
@@ -55,6 +71,11 @@ def record(
     for_: Annotated[str | None, typer.Option("--for", "-f", metavar="DURATION", help="Stop after this long.")] = None,
     label: Annotated[str | None, typer.Option("--label", "-l", metavar="TEXT", help="A name for the snapshot, to be used as a WHEN.")] = None,
     timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Give up a process whose reads take longer.")] = "5s",
+    keep_all: KeepAllOption = None,
+    keep_hourly: KeepHourlyOption = None,
+    keep_daily: KeepDailyOption = None,
+    keep_last: KeepLastOption = None,
+    max_size: MaxSizeOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors (for cron).")] = False,
     argv: Annotated[list[str] | None, typer.Argument(metavar="-- CMD", help="Start this program, and record it and its children.")] = None,
 ) -> None:
@@ -62,7 +83,8 @@ def record(
 
     All criteria given must hold (several --pid: any of them). With `-- CMD` the program is started and recorded with its
     children until it ends, every second unless --every says otherwise, and its exit code is returned. SIGINT and SIGTERM
-    end a series after the snapshot that is being taken.
+    end a series after the snapshot that is being taken. With a --keep rule or --max-size old snapshots are removed on the
+    way, as by `pmapdiff prune`.
     """
     from pmapdiff.capture.record import Recorder, Schedule, StopRequest
     from pmapdiff.capture.select import Selection, uid_of
@@ -83,9 +105,13 @@ def record(
         uid = None if user is None else uid_of(user)
         selection = Selection(everything, frozenset(pid or ()), name, uid, cgroup, tree)
     options: Global = context.obj
+    wanted = (keep_all, keep_hourly, keep_daily, keep_last, max_size)
+    retention = retention_of(*wanted) if any(option is not None for option in wanted) else None
     store = options.open_store(write=True)
     with StopRequest() as stop:
         run = _Run(stop, Schedule(every_s, count, for_s), quiet, sys.stderr if argv else sys.stdout)
+        if retention is not None:
+            run.tidy = partial(store.prune, retention)
         if selection is not None:
             run.series(Recorder(selection, store, label, timeout_s, run.progress))
             return
@@ -142,6 +168,8 @@ class _Run:
     schedule: Schedule
     quiet: bool
     output: TextIO
+    tidy: Callable[[], object] | None = None
+    _tidied: float | None = None
     _drawn: bool = False
     _started: float = 0.0
 
@@ -174,6 +202,14 @@ class _Run:
                 self._print(recorded.summary())
                 if recorded.absent and number == 0:
                     self._print(f"no process {', '.join(map(str, recorded.absent))}", always=True)
+                if self.tidy is not None and (self._tidied is None or self._started - self._tidied >= _TIDY_EVERY_S):
+                    self._tidied = self._started
+                    try:
+                        self.tidy()
+                    except StoreError as error:
+                        if self.schedule.every_s is None:
+                            raise
+                        self._print(f"{error}; going on", always=True)
                 if self.schedule.every_s is not None:
                     # SQLAlchemy leaves cycles behind at each statement; a series must not grow by them.
                     gc.collect()

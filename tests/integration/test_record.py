@@ -487,3 +487,12 @@ def test_nothing_but_a_process_that_blocks(run: Runner, blocking: Target) -> Non
 def test_programs_are_documented() -> None:
     for program in PROGRAMS.glob("*.py"):
         assert program.read_text().startswith('"""'), program
+
+
+def test_one_line_records_and_prunes(run: Runner, target: Target) -> None:
+    """For a crontab: the snapshot is taken, and what is too old by then goes."""
+    for _ in range(3):
+        run("record", "--pid", target.pid, "--keep-last", 2).ok()
+    run("record", "--pid", target.pid, "--label", "kept").ok()
+    assert [row["id"] for row in run("snapshots", "--format", "json").json["snapshots"]] == [2, 3, 4]
+    run("record", "--pid", target.pid, "--keep-all", "soon").refused("'soon'")
