@@ -9,33 +9,25 @@ Kernel facts: fs/proc/task_mmu.c `show_vma_header_prefix`, `show_smap`; fs/seq_f
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import NamedTuple
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import Form, Parse, SavedTable, register
-from pmapdiff.model import COUNTER_INDEX, COUNTERS, Counters, Layout, Mapping, MappingTable, layout_of
+from pmapdiff.formats.counter_lines import MEMO_LIMIT, TEXT_LINE, CounterLines, FixedForm, LineError, Numbers, parse_lines
+from pmapdiff.model import COUNTER_INDEX, Mapping, MappingTable, layout_of
 from pmapdiff.text import decode, printable
 
 _HEADER = re.compile(
     rb"([0-9a-f]{8,16})-([0-9a-f]{8,16}) ([r-][w-][x-][sp]) ([0-9a-f]{8,16}) ([0-9a-f]{2,4}:[0-9a-f]{2,8}) ([0-9]{1,20})(?: ( *)([^ \n][^\n]*)?)?"
 )
 _NEXT_HEADER = re.compile(rb"\n(?=[0-9a-f]{8,16}-[0-9a-f]{8,16} [r-])")
-_NUMBER_LINE = re.compile(rb"([A-Za-z][\w.()/-]*):( *)(0|[1-9][0-9]{0,17})( kB)?")
-_TEXT_LINE = re.compile(rb"([A-Za-z][\w.()/-]*):([^\n]*)")
 _SIZE_HOLE = re.compile(rb"^(Size: *)(%8d|%d)", re.MULTILINE)
 _FLAGS = b"VmFlags:"
 _WHOLE_LINE = re.compile(rb"VmFlags:(?: [a-z?]{2})* ?|[A-Z]\w+: +[0-9]+ kB")
-_FLAGS_HOLE = b"VmFlags:%b\n"
 _MMU_PAGE_SIZE = COUNTER_INDEX["MMUPageSize"]
 BACKWARDS = "the address goes backwards: more than one table in this file?"
 _ADDRESS = b"0123456789abcdef- "
-_BLANKED_DIGITS = bytes.maketrans(b"0123456789", b" " * 10)
-# The memos below make a host's repetitions cheap; a stranger's file must not make them grow without end.
-_MEMO_LIMIT = 200_000
 
 _HeaderFields = tuple[int, int, str, int, str, int, bytes, bytes | None]
 
@@ -83,149 +75,15 @@ def render_smaps(mappings: Iterable[Mapping]) -> bytes:
     return b"".join(parts)
 
 
-class _Lines(NamedTuple):
-    """What the counter lines of a mapping say. `size_kib` is the Size line's, None without one."""
-
-    counters: Counters
-    layout: Layout
-    extra: tuple[int | bytes, ...]
-    size_kib: int | None
-    flags: bytes | None
-
-
-class _LineError(ValueError):
-    """Counter lines that cannot be read: the number of the line within the body, from 0, and why."""
-
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-
-
-def _parse_lines(body: bytes) -> _Lines:
-    """Counter lines in any form: the reference that `_FixedForm` is derived from and falls back to."""
-    counters: list[int | None] = [None] * len(COUNTERS)
-    template: list[bytes] = []
-    extra: list[int | bytes] = []
-    size_kib: int | None = None
-    flags: bytes | None = None
-    seen: set[bytes] = set()
-    for number, line in enumerate(body[:-1].split(b"\n")):
-        match = _NUMBER_LINE.fullmatch(line)
-        text = _TEXT_LINE.fullmatch(line) if match is None else match
-        if text is None:
-            raise _LineError(number, f"neither a mapping nor a counter: {printable(decode(line[:60]))!r}")
-        label = text[1]
-        if label in seen:
-            raise _LineError(number, f"{decode(label)} stands twice in one mapping")
-        seen.add(label)
-        name = label.decode("latin-1")
-        index = COUNTER_INDEX.get(name)
-        known = index is not None or name == "Size"
-        unit = b" kB" if known and (index is None or COUNTERS[index].attribute.endswith("_kib")) else None
-        if known and (match is None or match[4] != unit):
-            raise _LineError(number, f"{name} has no value{' in kB' if unit else ''}: {printable(decode(line[:60]))!r}")
-        if match is None:
-            template.append(label + b":%b\n")
-            if label == b"VmFlags":
-                flags = text[2]
-            else:
-                extra.append(text[2])
-            continue
-        digits = match[3]
-        # The label is padded to 16 columns, the value right-aligned in 8 (SEQ_PUT_DEC); older lines have other forms.
-        column = max(16, len(label) + 1)
-        if match.end(3) == column + max(8, len(digits)) and len(match[2]) == match.start(3) - len(label) - 1:
-            template.append((label + b":").ljust(column) + b"%8d" + (match[4] or b"") + b"\n")
-        else:
-            template.append(label + b":" + match[2] + b"%d" + (match[4] or b"") + b"\n")
-        value = int(digits)
-        if index is not None:
-            counters[index] = value
-        elif name == "Size":
-            size_kib = value
-        else:
-            extra.append(value)
-    return _Lines(tuple(counters), layout_of(b"".join(template)), tuple(extra), size_kib, flags)
-
-
-class _Numbers(dict[bytes, int]):
-    """Right-aligned numbers by their text: a look-up is cheaper than int() and checks the form once."""
-
-    def __missing__(self, raw: bytes) -> int:
-        value = int(raw)
-        if raw != b"%8d" % value and raw != b"%d" % value:
-            raise ValueError(raw)
-        if len(self) >= _MEMO_LIMIT:
-            self.clear()
-        self[raw] = value
-        return value
-
-
-class _FixedForm:
-    """A layout whose values all stand in fixed columns: cut by position, labels checked by one comparison.
-
-    `length` is that of the body up to the VmFlags line. A value of more than 8 digits does not fit; such a
-    mapping is read line by line.
-    """
-
-    def __init__(self, layout: Layout, body: bytes) -> None:
-        self.layout = layout
-        self.length = len(body)
-        self._template = layout.template.removesuffix(_FLAGS_HOLE)
-        self.blank = body.translate(_BLANKED_DIGITS)
-        fields: list[str] = []
-        columns = [-1] * len(COUNTERS)
-        self._size: int | None = None
-        extra: list[int] = []
-        for position, (label, line) in enumerate(zip(layout.labels[:-1], layout.template.split(b"\n"), strict=False)):
-            before, _, after = line.partition(b"%")
-            width, rest = (8, after[2:]) if after.startswith(b"8d") else (1, after[1:])
-            fields.append(f"{len(before)}x{width}s{len(rest) + 1}x")
-            index = COUNTER_INDEX.get(label)
-            if index is not None:
-                columns[index] = position
-            elif label == "Size":
-                self._size = position
-            else:
-                extra.append(position)
-        self._unpack = struct.Struct("".join(fields)).unpack
-        # Missing counters pick the None that stands behind the values.
-        self._arrange = itemgetter(*columns)
-        self._extra = extra
-
-    @classmethod
-    def of(cls, layout: Layout, body: bytes) -> _FixedForm | None:
-        """The fixed form of a layout, given one body in it; None if its values have no fixed columns."""
-        template = layout.template
-        if not template.endswith(_FLAGS_HOLE) or template.count(b"%b") != 1 or any(c in b"0123456789" for c in template.replace(b"%8d", b"")):
-            return None
-        width = len(template) - len(_FLAGS_HOLE) + 5 * template.count(b"%8d") - template.count(b"%d")
-        return cls(layout, body) if len(body) == width else None
-
-    def parse(self, body: bytes, numbers: _Numbers) -> _Lines | None:
-        """The lines of a body of this form; None if it is of another."""
-        if body.translate(_BLANKED_DIGITS) != self.blank:
-            return None
-        try:
-            values = [numbers[raw] for raw in self._unpack(body)]
-        except ValueError:
-            return None
-        # Digits in the padding would pass the comparison above.
-        if self._template % tuple(values) != body:
-            return None
-        extra = tuple([values[i] for i in self._extra]) if self._extra else ()
-        return _Lines(self._arrange((*values, None)), self.layout, extra, None if self._size is None else values[self._size], None)
-
-
 @dataclass(slots=True)
 class SmapsParser:
     """Parses smaps texts; keeps what repeats from one to the next (same libraries, same counters)."""
 
-    _numbers: _Numbers = field(default_factory=_Numbers)
-    _bodies: dict[bytes, _Lines] = field(default_factory=dict)
+    _numbers: Numbers = field(default_factory=Numbers)
+    _bodies: dict[bytes, CounterLines] = field(default_factory=dict)
     _tails: dict[bytes, tuple[str, int, str, int, bytes]] = field(default_factory=dict)
     _flags: dict[bytes, bytes] = field(default_factory=dict)
-    _fixed: _FixedForm | None = None
+    _fixed: FixedForm | None = None
 
     def parse(self, text: bytes, source: str = "smaps") -> tuple[Mapping, ...]:
         """The mappings of a whole smaps text, by address. Raises FormatError with the line.
@@ -260,7 +118,7 @@ class SmapsParser:
                 raise _error(text, position, source, f"not the first line of a mapping: {shown!r}")
             if head[0] <= previous and head[1] <= previous:
                 raise _error(text, position, source, BACKWARDS)
-            lines: _Lines | None = None
+            lines: CounterLines | None = None
             fixed = self._fixed
             if fixed is not None:
                 body_end = newline + 1 + fixed.length
@@ -294,7 +152,7 @@ class SmapsParser:
             mappings.sort(key=lambda m: (m.start, m.end))
         return tuple(mappings)
 
-    def _with_guard_page(self, lines: _Lines, span_kib: int, text: bytes, newline: int, source: str) -> _Lines:
+    def _with_guard_page(self, lines: CounterLines, span_kib: int, text: bytes, newline: int, source: str) -> CounterLines:
         """The lines of a mapping whose Size is not that of its addresses, with Size as a part of the layout.
 
         Kernels from 2.6.36 to 4.12 leave the guard page of a stack out of the addresses, but not out of Size
@@ -307,12 +165,12 @@ class SmapsParser:
         assert count == 1
         return lines._replace(layout=layout_of(template))
 
-    def _remember(self, body: bytes, lines: _Lines) -> None:
-        if len(self._bodies) >= _MEMO_LIMIT:
+    def _remember(self, body: bytes, lines: CounterLines) -> None:
+        if len(self._bodies) >= MEMO_LIMIT:
             self._bodies.clear()
         self._bodies[body] = lines
 
-    def _parse_block(self, text: bytes, newline: int, source: str) -> tuple[_Lines, int]:
+    def _parse_block(self, text: bytes, newline: int, source: str) -> tuple[CounterLines, int]:
         """The counter lines after the header that ends at `newline`, read line by line, and where they end."""
         match = _NEXT_HEADER.search(text, newline)
         end = len(text) if match is None else match.start() + 1
@@ -322,12 +180,12 @@ class SmapsParser:
         if not body.endswith(b"\n"):
             raise _error(text, end - 1, source, "the file ends in the middle of a line")
         try:
-            lines = _parse_lines(body)
-        except _LineError as error:
+            lines = parse_lines(body)
+        except LineError as error:
             raise FormatError(str(error), source=source, line=text.count(b"\n", 0, newline) + 2 + error.line) from None
         if self._fixed is None or self._fixed.layout != lines.layout:
             start_of_flags = body.rfind(b"\n", 0, len(body) - 1) + 1
-            self._fixed = _FixedForm.of(lines.layout, body[:start_of_flags])
+            self._fixed = FixedForm.of(lines.layout, body[:start_of_flags])
             self._bodies.clear()
         return lines, end
 
@@ -335,7 +193,7 @@ class SmapsParser:
         """The fields of a header line; what follows its addresses is remembered if those are of 12 digits each."""
         fields = parse_header(line)
         if fields is not None and fields[7] is None and line[12] == 45 and line[25] == 32:
-            if len(self._tails) >= _MEMO_LIMIT:
+            if len(self._tails) >= MEMO_LIMIT:
                 self._tails.clear()
             self._tails[line[26:]] = fields[2:7]
         return fields
@@ -357,7 +215,7 @@ def _detect(head: bytes) -> bool:
     head = _tidy(head).lstrip(b"\n")
     first, _, rest = head.partition(b"\n")
     fields = parse_header(first)
-    return fields is not None and fields[6] != b"[rollup]" and _TEXT_LINE.match(rest) is not None
+    return fields is not None and fields[6] != b"[rollup]" and TEXT_LINE.match(rest) is not None
 
 
 def _parse(given: Parse) -> list[SavedTable]:

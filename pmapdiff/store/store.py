@@ -2,73 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Column, Engine, Select, and_, func, or_, select
 from sqlalchemy.engine import Connection
 
-from pmapdiff.errors import NotFoundError, UsageError
+from pmapdiff.errors import NotFoundError
 from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
 from pmapdiff.store.append import KnownProcess, append_snapshots, known_processes
 from pmapdiff.store.bulk import chunks
 from pmapdiff.store.engine import current_revision, open_engine, shown_location, sqlite_path, translated_errors
+from pmapdiff.store.filter import EVERYTHING, ProcessFilter
 from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture, totals_of_capture
 from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, process, snapshot, string, totals, usage
-from pmapdiff.text import decode, printable
+from pmapdiff.text import printable
 from pmapdiff.units import format_moment_local
 
 if TYPE_CHECKING:
     from pmapdiff.store.prune import Pruned, Retention
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessFilter:
-    """Which processes to look at: any of these pids, and a name that this regular expression is found in.
-
-    `name` is searched in comm and in the program's path and basename, as `record --name` does.
-    """
-
-    pids: frozenset[int] = frozenset()
-    name: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.name is not None:
-            try:
-                re.compile(self.name)
-            except re.error as error:
-                raise UsageError(f"--name {self.name!r} is no regular expression: {error}") from None
-
-    @property
-    def everything(self) -> bool:
-        """Whether it lets every process through."""
-        return not self.pids and self.name is None
-
-    def accepts(self, info: ProcessInfo) -> bool:
-        """Whether this process is wanted."""
-        if self.pids and info.pid not in self.pids:
-            return False
-        return self.name is None or self.finds_comm(info.comm) or (info.exe is not None and self.finds_exe(info.exe))
-
-    def finds_comm(self, comm: bytes) -> bool:
-        """Whether the regular expression is found in the kernel's name of a process."""
-        return re.search(self.name or "", decode(comm)) is not None
-
-    def finds_exe(self, exe: bytes) -> bool:
-        """Whether it is found in the path or the basename of a program."""
-        path = decode(exe)
-        return any(re.search(self.name or "", text) for text in (path, path.rsplit("/", 1)[-1]))
-
-    def describe(self) -> str:
-        """`--pid 12 --name redis`."""
-        return " ".join([f"--pid {pid}" for pid in sorted(self.pids)] + ([f"--name {printable(self.name)}"] if self.name is not None else []))
-
-
-EVERYTHING = ProcessFilter()
 
 
 class SnapshotSummary(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from strategies import PAGE, file, in_form, make
 
-from pmapdiff.errors import NotFoundError
+from pmapdiff.errors import NotFoundError, StoreError
 from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
 from pmapdiff.store import ProcessFilter, Store
 
@@ -199,7 +199,7 @@ def test_somebody_else_wrote_a_newer_table_meanwhile(store: Store) -> None:
 def test_a_digest_that_nobody_knows_stores_nothing(store: Store) -> None:
     write(store, captured([block()], b"x"))
     before = counts(store)
-    with pytest.raises(ValueError, match="digest"):
+    with pytest.raises(StoreError, match="no longer in the store"):
         write(store, captured(None, b"never seen"), at=1)
     assert counts(store) == before
 
@@ -208,7 +208,7 @@ def test_nothing_of_several_snapshots_is_stored_if_one_fails(store: Store) -> No
     before = counts(store)
     good = Snapshot(SnapshotRef(None, 0, "h"), (captured([block()]),))
     bad = Snapshot(SnapshotRef(None, 1, "h"), (captured(None, b"never seen"),))
-    with pytest.raises(ValueError, match="digest"):
+    with pytest.raises(StoreError, match="no longer in the store"):
         store.write_all([good, bad])
     assert counts(store) == before
     assert store.count_snapshots() == 0
