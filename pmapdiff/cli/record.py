@@ -191,6 +191,10 @@ class _Run:
                     # is, the program that we started is not ours to end for it.
                     if self.schedule.every_s is None or (number == 0 and child is None):
                         raise
+                    if child is None and recorder.selection.pids and isinstance(error, NotFoundError):
+                        # A service may come back under its name, but not under its pid.
+                        self._print(f"{recorder.selection.describe()} has ended", always=True)
+                        break
                     failed = error
                     if str(error) != told and not (child is not None and isinstance(error, NotFoundError)):
                         told = str(error)

@@ -71,3 +71,13 @@ def test_what_could_not_be_read_at_first_is_named_later(run: Runner, target: Tar
     (process,) = run("show", "latest", "--format", "json").json["processes"]
     assert process["exe"] == os.readlink(f"/proc/{target.pid}/exe")
     assert str(target.pid) in run("processes").ok().out
+
+
+def test_a_series_of_a_pid_ends_with_it(run: Runner) -> None:
+    with Target() as program, run.started("record", "--pid", program.pid, "--every", "20ms") as recorder:
+        assert recorder.stdout is not None
+        assert recorder.stderr is not None
+        Lines(recorder.stdout.fileno()).until(b"snapshot 1")
+        os.kill(program.pid, signal.SIGKILL)
+        Lines(recorder.stderr.fileno()).until(b"has ended")
+        assert recorder.wait(30) == 0
