@@ -16,10 +16,11 @@ from pmapdiff.report.shape import (
     change_words,
     figure_of,
     headline,
+    mappings_words,
     process_title,
     rows_for_people,
     snapshot_words,
-    sort_key,
+    summarise_families,
     summarise_processes,
     without_table_words,
 )
@@ -64,16 +65,11 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
             out.write(without_table_words(summary.without_table) + "\n")
         return None
     if view.by == "family":
-        families = sorted(family_changes(result.processes), key=lambda row: sort_key(row, view.sort))
-        counts = (f"{row.mappings_before} → {row.mappings_after}" for row in families)
-        return _table(
-            [*titles, "Mappings", "Family"],
-            [
-                *([*_cells(row.delta), count, row.family] for row, count in zip(families, counts, strict=True)),
-                [*_cells(sum_figures(row.delta for row in families)), "", "in all"],
-            ],
-            out,
-        )
+        by_family = summarise_families(family_changes(result.processes), view)
+        rows = [[*_cells(row.delta), mappings_words(row), row.family] for row in by_family.shown]
+        if by_family.hidden:
+            rows.append([*_cells(sum_figures(row.delta for row in by_family.hidden)), "", f"{len(by_family.hidden)} changed less"])
+        return _table([*titles, "Mappings", "Family"], [*rows, [*_cells(by_family.total), "", "in all"]], out)
     told = [p for p in result.processes if p.changes or p.match in (Match.NEW, Match.GONE) or caveats(p)]
     for process in told:
         out.write(f"**{escape(headline(process, result))}**\n\n")

@@ -123,6 +123,32 @@ def summarise_processes(result: Comparison, view: View) -> ProcessSummaryRows:
     return ProcessSummaryRows(tuple(shown), tuple(p for p in compared if id(p) not in kept), without, sum_figures(p.delta for p in compared))
 
 
+@dataclass(frozen=True, slots=True)
+class FamilySummaryRows:
+    """Families as rows: those to show, those below the threshold or beyond the number of rows, and the sum of both."""
+
+    shown: tuple[FamilyChange, ...]
+    hidden: tuple[FamilyChange, ...]
+    total: Figures
+
+
+def summarise_families(families: Sequence[FamilyChange], view: View) -> FamilySummaryRows:
+    """The families of a comparison, largest change first."""
+    ordered = sorted(families, key=lambda row: sort_key(row, view.sort))
+    large = [row for row in ordered if view.threshold_kib <= 0 or any(abs(row.get(name) or 0) >= view.threshold_kib for name in MAIN_FIGURES)]
+    shown = large[: view.top] if view.top else large
+    kept = {row.family for row in shown}
+    hidden = tuple(row for row in ordered if row.family not in kept)
+    return FamilySummaryRows(tuple(shown), hidden, sum_figures(row.delta for row in ordered))
+
+
+def mappings_words(row: FamilyChange) -> str:
+    """`5`, or `3 → 5` if their number changed."""
+    if row.mappings_before == row.mappings_after:
+        return str(row.mappings_after)
+    return f"{row.mappings_before} → {row.mappings_after}"
+
+
 def without_table_words(processes: Sequence[ProcessComparison]) -> str:
     """`3 processes cannot be compared: there is no table (denied)`."""
     why = sorted({str(c.status) for p in processes for c in (p.before, p.after) if c is not None and c.table is None})
@@ -261,7 +287,10 @@ def _main_share(changes: Sequence[Change], figure: str, total: int) -> str:
             groups[region_name(change).rsplit("/", 1)[-1]].append(change)
     amount, name = max((sum(c.get(figure) or 0 for c in group) * (1 if total > 0 else -1), name) for name, group in groups.items())
     several = f"{len(groups[name]):,} × " if len(groups[name]) > 1 else ""
-    return f"; {min(100, round(100 * amount / abs(total)))} % of it {several}{name}"
+    percent = round(100 * amount / abs(total))
+    if percent > 100:
+        return f"; {several}{name} alone {format_delta_kib(amount if total > 0 else -amount)}"
+    return f"; {percent} % of it {several}{name}"
 
 
 def figure_of(figures: Figures, name: str) -> int | None:

@@ -18,10 +18,11 @@ from pmapdiff.report.shape import (
     figure_of,
     headline,
     is_telling,
+    mappings_words,
     process_title,
     rows_for_people,
     snapshot_words,
-    sort_key,
+    summarise_families,
     summarise_processes,
     without_table_words,
 )
@@ -166,21 +167,13 @@ def _address(change: Change) -> str:
 
 
 def _write_families(families: Sequence[FamilyChange], figures: Sequence[str], view: View, out: TextIO) -> None:
-    rows: list[Row] = []
-    hidden = []
-    for row in sorted(families, key=lambda row: sort_key(row, view.sort)):
-        if view.threshold_kib > 0 and all(abs(row.get(name) or 0) < view.threshold_kib for name in MAIN_FIGURES):
-            hidden.append(row)
-            continue
-        count = str(row.mappings_after)
-        if row.mappings_before != row.mappings_after:
-            count = f"{row.mappings_before} → {row.mappings_after}"
-        rows.append([*_delta_cells(row.delta, figures), count, row.family])
-    if hidden:
-        rest = sum_figures(row.delta for row in hidden)
-        rows.append([*_delta_cells(rest, figures), "", f"{len(hidden)} families below the threshold"])
+    summary = summarise_families(families, view)
+    rows: list[Row] = [[*_delta_cells(row.delta, figures), mappings_words(row), row.family] for row in summary.shown]
+    if summary.hidden:
+        rest = sum_figures(row.delta for row in summary.hidden)
+        rows.append([*_delta_cells(rest, figures), "", f"{len(summary.hidden)} changed less"])
     rows.append([])
-    rows.append([*_delta_cells(sum_figures(row.delta for row in families), figures), str(sum(row.mappings_after for row in families)), "in all"])
+    rows.append([*_delta_cells(summary.total, figures), str(sum(row.mappings_after for row in families)), "in all"])
     write_table([*(_TITLES[name] for name in figures), "Mappings", "Family"], frozenset([len(figures) + 1]), rows, view, out)
 
 

@@ -28,6 +28,8 @@ CASES = {
     "compare-pipe.txt": (None, [*COMPARE, "--top", "0"]),
     "compare-threshold.txt": (80, [*COMPARE, "--threshold", "1M"]),
     "compare-family.txt": (80, [*COMPARE, "--by", "family"]),
+    "compare-family-top.txt": (80, [*COMPARE, "--by", "family", "--top", "1"]),
+    "compare-family.md": (80, [*COMPARE, "--by", "family", "--threshold", "1M", "--format", "markdown"]),
     "compare-process.txt": (80, [*COMPARE, "--by", "process"]),
     "compare.md": (80, [*COMPARE, "--format", "markdown"]),
     "compare.csv": (80, [*COMPARE, "--format", "csv"]),
