@@ -237,8 +237,8 @@ def stored_capture(row: Row[Any]) -> StoredCapture:
 
 
 def captures_of(connection: Connection, snapshot_id: int) -> list[StoredCapture]:
-    """The captures of a snapshot, by pid, without their tables."""
-    query = capture_query().where(capture.c.snapshot_id == snapshot_id).order_by(process.c.pid, process.c.id)
+    """The captures of a snapshot, by pid and in the order in which they were taken, without their tables."""
+    query = capture_query().where(capture.c.snapshot_id == snapshot_id).order_by(process.c.pid, process.c.id, capture.c.seq)
     return [stored_capture(row) for row in connection.execute(query)]
 
 
