@@ -61,7 +61,11 @@ class Store:
 
         Raises StoreError if it cannot be used, NotFoundError if there is none and it is only to be read.
         """
-        return cls(open_engine(location, write=write), location)
+        engine = open_engine(location, write=write)
+        if not write and engine.dialect.name == "postgresql":
+            # As SQLite has it: all that one call reads is of one moment, whoever writes or prunes meanwhile. A writer has its lock instead.
+            engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        return cls(engine, location)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
