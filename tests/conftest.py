@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pmapdiff.store import Store
+
 sys.path.insert(0, str(Path(__file__).parent))
 
+from backends import Backend, Cluster, Files, running_cluster
 from programs import Runner, Target
 
 SURROUNDINGS = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
@@ -42,6 +45,38 @@ def target() -> Iterator[Target]:
     """A process that does what it is told."""
     with Target() as program:
         yield program
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(tmp_path_factory.mktemp("empty"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """PostgreSQL, started when the first test asks for it."""
+    with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """What makes fresh stores: a test that asks for it runs on both databases."""
+    found: Backend = request.getfixturevalue("files" if request.param == "sqlite" else "cluster")
+    return found
+
+
+@pytest.fixture
+def location(backend: Backend) -> Iterator[str]:
+    """An empty store of this test alone."""
+    with backend.fresh() as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def store(location: str) -> Store:
+    """The same, open to be written."""
+    return Store.open(location, write=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections.abc import Iterator
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
+from backends import Backend
 from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import KERNELS, NAMES, Line, Row, law, render, smaps_rows, smaps_series
@@ -23,15 +21,6 @@ from pmapdiff.store import Store
 
 FROZEN = Path(__file__).parents[1] / "data" / "redis-frozen" / "smaps.txt"
 INFO = ProcessInfo(ProcessIdentity("boot", 4242, 99, "exec"), b"prog", b"/usr/bin/prog\0")
-
-
-@pytest.fixture(scope="module")
-def empty_store() -> Iterator[Path]:
-    """A store without a snapshot; making one takes longer than all that a test does with it."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.db"
-        Store.open(str(path), write=True)
-        yield path
 
 
 def readable_smaps() -> list[bytes]:
@@ -203,15 +192,14 @@ def test_damage_in_a_form_that_is_known_by_now(printed: bytes, damaged: bytes) -
     assert render_smaps(mappings) == text
 
 
-@law(40, shrink=False)
+@law(30, shrink=False)
 @given(smaps_series())
-def test_every_stored_snapshot_is_given_back(empty_store: Path, series: list[list[Row]]) -> None:
-    with TemporaryDirectory() as folder:
-        path = str(shutil.copy(empty_store, f"{folder}/store.db"))
-        store = Store.open(path, write=True)
+def test_every_stored_snapshot_is_given_back(backend: Backend, series: list[list[Row]]) -> None:
+    with backend.fresh() as location:
+        store = Store.open(location, write=True)
         texts = [render(rows) for rows in series]
         refs = [write(store, text, number) for number, text in enumerate(texts)]
-        reader = Store.open(path)
+        reader = Store.open(location)
         for ref, text in zip(refs, texts, strict=True):
             assert render_smaps(loaded(reader, ref).mappings) == text
         assert reader.check() == []
@@ -219,7 +207,7 @@ def test_every_stored_snapshot_is_given_back(empty_store: Path, series: list[lis
 
 @law(15, shrink=False)
 @given(st.lists(smaps_rows(), min_size=2, max_size=5), st.lists(st.integers(0, 4), min_size=3, max_size=8))
-def test_every_process_of_a_snapshot_is_given_back(empty_store: Path, tables: list[list[Row]], order: list[int]) -> None:
+def test_every_process_of_a_snapshot_is_given_back(backend: Backend, tables: list[list[Row]], order: list[int]) -> None:
     """Several processes in each snapshot, in one transaction, with the digests that the recorder gives."""
     texts = [render(rows) for rows in tables]
     chosen = [[texts[(number + shift) % len(texts)] for number in order] for shift in range(3)]
@@ -230,24 +218,22 @@ def test_every_process_of_a_snapshot_is_given_back(empty_store: Path, tables: li
             info = ProcessInfo(ProcessIdentity("boot", pid, 1, "exec"), b"prog")
             captures.append(Capture(info, Status.COMPLETE, MappingTable(SmapsParser().parse(text)), sha256(text).digest()))
         taken.append(Snapshot(SnapshotRef(None, moment, "host"), tuple(captures)))
-    with TemporaryDirectory() as folder:
-        store = Store.open(str(shutil.copy(empty_store, f"{folder}/store.db")), write=True)
+    with backend.fresh() as location:
+        store = Store.open(location, write=True)
         for ref, row in zip(store.write_all(taken), chosen, strict=True):
             given_back = [render_smaps(c.table.mappings) for c in store.load(ref).captures if c.table is not None]
             assert given_back == row
 
 
-def test_a_frozen_process(tmp_path: Path) -> None:
+def test_a_frozen_process(store: Store) -> None:
     text = FROZEN.read_bytes()
-    store = Store.open(str(tmp_path / "s.db"), write=True)
     ref = write(store, text, 1)
     assert render_smaps(loaded(store, ref).mappings) == text
     assert len(loaded(store, ref).mappings) == text.count(b"VmFlags:")
 
 
-def test_the_processes_of_this_machine(tmp_path: Path) -> None:
+def test_the_processes_of_this_machine(store: Store) -> None:
     """Torn tables do not matter here: what was read is given back or refused."""
-    store = Store.open(str(tmp_path / "s.db"), write=True)
     own = Path("/proc/self/smaps").read_bytes()
     texts = [own, *readable_smaps()]
     parser = SmapsParser()
@@ -258,9 +244,12 @@ def test_the_processes_of_this_machine(tmp_path: Path) -> None:
         except FormatError:
             assert is_torn(text), "a live table can be torn, and nothing else"
     assert any(text == own for text, _ in parsed)
-    for moment, (text, mappings) in enumerate(parsed):
+    taken = [
+        Snapshot(SnapshotRef(None, moment, "host"), (Capture(INFO, Status.COMPLETE, MappingTable(mappings)),))
+        for moment, (_, mappings) in enumerate(parsed)
+    ]
+    for ref, (text, mappings) in zip(store.write_all(taken), parsed, strict=True):
         assert render_smaps(mappings) == by_address(text)
-        ref = store.write(Snapshot(SnapshotRef(None, moment, "host"), (Capture(INFO, Status.COMPLETE, MappingTable(mappings)),)))
         assert render_smaps(loaded(store, ref).mappings) == by_address(text)
 
 

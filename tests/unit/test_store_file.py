@@ -1,4 +1,4 @@
-"""The database file: who may read it, whose it is, and what is left alone."""
+"""The SQLite file: who may read it, whose it is, and what is left alone."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from strategies import capture_of, make
 
 from pmapdiff.errors import NotFoundError, StoreError
 from pmapdiff.model import Snapshot, SnapshotRef
 from pmapdiff.store import Store, default_location, sqlite_path
-from pmapdiff.store.migrate import alembic_config
-from pmapdiff.store.schema import APPLICATION_ID, HEAD, REVISIONS, metadata, to_signed, to_unsigned
+from pmapdiff.store.schema import APPLICATION_ID
 
 SOMETHING = Snapshot(SnapshotRef(None, 1, "h"), (capture_of([make(0x1000, 0x2000)]),))
 
@@ -65,18 +61,6 @@ def test_how_sqlite_is_told_to_work(tmp_path: Path) -> None:
         assert pragma(store, "application_id") == APPLICATION_ID
 
 
-def test_foreign_keys_are_enforced(tmp_path: Path) -> None:
-    store = Store.open(str(tmp_path / "s.db"), write=True)
-    with closing(store.engine.raw_connection()) as raw, pytest.raises(sqlite3.IntegrityError):
-        raw.cursor().execute("INSERT INTO snapshot (id, host_id, taken_at, source) VALUES (1, 99, 0, 'x')")
-
-
-def test_a_store_opened_to_be_read_cannot_be_written(tmp_path: Path) -> None:
-    Store.open(str(tmp_path / "s.db"), write=True)
-    with pytest.raises(StoreError, match="may not be written"):
-        Store.open(str(tmp_path / "s.db")).write(SOMETHING)
-
-
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="pmapdiff record"):
         Store.open(str(tmp_path / "none" / "s.db"))
@@ -109,29 +93,6 @@ def test_somebody_elses_database_is_left_alone(tmp_path: Path, write: bool) -> N
     with pytest.raises(StoreError, match="not one of pmapdiff"):
         Store.open(str(path), write=write)
     assert contents(tmp_path) == before
-
-
-@pytest.mark.parametrize("write", [False, True])
-def test_a_newer_store_is_left_alone(tmp_path: Path, write: bool) -> None:
-    path = tmp_path / "s.db"
-    Store.open(str(path), write=True).write(SOMETHING)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.commit()
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match=r"9999.*newer.*upgrade pmapdiff"):
-        Store.open(str(path), write=write)
-    assert path.read_bytes() == before
-
-
-def test_an_older_store_is_not_upgraded_by_reading(tmp_path: Path) -> None:
-    path = tmp_path / "s.db"
-    Store.open(str(path), write=True)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DELETE FROM alembic_version")
-        connection.commit()
-    with pytest.raises(StoreError, match="pmapdiff db upgrade"):
-        Store.open(str(path))
 
 
 def test_a_store_cut_off_is_damaged_not_a_bug(tmp_path: Path) -> None:
@@ -179,21 +140,3 @@ def test_locations(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_urls_that_cannot_be_used(location: str) -> None:
     with pytest.raises(StoreError):
         Store.open(location)
-
-
-def test_the_migrations_make_what_the_code_expects(tmp_path: Path) -> None:
-    store = Store.open(str(tmp_path / "s.db"), write=True)
-    with store.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
-
-
-def test_every_revision_is_known() -> None:
-    scripts = ScriptDirectory.from_config(alembic_config())
-    assert scripts.get_heads() == [HEAD]
-    assert tuple(script.revision for script in reversed(list(scripts.walk_revisions()))) == REVISIONS
-
-
-@pytest.mark.parametrize("value", [0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
-def test_unsigned_numbers_in_signed_columns(value: int) -> None:
-    assert -(1 << 63) <= to_signed(value) < 1 << 63
-    assert to_unsigned(to_signed(value)) == value

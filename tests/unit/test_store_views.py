@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -34,9 +33,8 @@ TABLE = (
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(store: Store) -> Store:
     """Four snapshots: changing, missing and unreadable tables of several processes."""
-    store = Store.open(str(tmp_path / "s.db"), write=True)
     touched = (TABLE[0], TABLE[1]._replace(counters=(99, *TABLE[1].counters[1:])), *TABLE[3:])
     odd = process(7, comm=b"\xfe\n", command=b"", exe=b"/x (deleted)", cgroup=b"/c\xff", unit="u.service", uid=1000)
     saved = ProcessInfo(ProcessIdentity("", 0, 0, "saved"), b"sleep", b"sleep\x0060\0")
@@ -62,8 +60,8 @@ def clean(value: Any) -> Any:
 
 
 def rows(store: Store, view: str) -> list[dict[str, Any]]:
-    # Without this, a column of integers and NULLs becomes floats, and big inodes lose their last digits.
-    frame = pd.read_sql(f"SELECT * FROM {view}", store.engine, dtype_backend="numpy_nullable")
+    # Without these, a column of integers and NULLs, or of PostgreSQL's numerics, becomes floats, and big inodes lose their last digits.
+    frame = pd.read_sql(f"SELECT * FROM {view}", store.engine, dtype_backend="numpy_nullable", coerce_float=False)
     return [{str(name): None if value is pd.NA else clean(value) for name, value in row.items()} for row in frame.astype(object).to_dict("records")]
 
 
@@ -120,7 +118,7 @@ def test_mapping_table(store: Store) -> None:
     for row, wanted in zip(found, sorted(expected, key=by_address), strict=True):
         assert isinstance(row.pop("process_id"), int)
         if row["inode"] is not None:
-            # Inodes of more than 63 bits come as text.
+            # Inodes of more than 63 bits come as text from SQLite, and as a Decimal from PostgreSQL.
             row["inode"] = int(row["inode"])
         assert row == wanted
 

@@ -1,0 +1,107 @@
+"""The two databases that a store can be in: an SQLite file, and PostgreSQL on a throw-away server of the tests' own."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from pmapdiff.store import Store
+
+NOBODY = 65534
+# Nothing here outlives the tests: what makes a commit durable only costs time.
+HASTE = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off"
+
+
+class Files:
+    """SQLite: a copy of an empty store each, as making one takes longer than most of what a test does with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._empty = folder / "empty.db"
+        Store.open(str(self._empty), write=True)
+
+    @contextlib.contextmanager
+    def fresh(self) -> Iterator[str]:
+        """The location of an empty store, for a while."""
+        with tempfile.TemporaryDirectory() as folder:
+            yield str(shutil.copy(self._empty, f"{folder}/store.db"))
+
+
+class Cluster:
+    """PostgreSQL: a database each, on a server that listens on a socket in `folder` and nowhere else."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._numbers = itertools.count()
+        self._execute("CREATE DATABASE empty_store")
+        Store.open(self.url("empty_store"), write=True)
+
+    def url(self, database: str, user: str = "pmapdiff") -> str:
+        return f"postgresql+psycopg://{user}@/{database}?host={self.folder}"
+
+    def _execute(self, statement: str) -> None:
+        import psycopg
+
+        with psycopg.connect(host=self.folder, user="pmapdiff", dbname="postgres", autocommit=True) as connection:
+            connection.execute(statement)
+
+    @contextlib.contextmanager
+    def fresh(self, template: str = "empty_store") -> Iterator[str]:
+        """The URL of an empty store, for a while; of a database with nothing in it if `template` is PostgreSQL's own."""
+        name = f"store_{next(self._numbers)}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url(name)
+        finally:
+            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+Backend = Files | Cluster
+
+
+@contextlib.contextmanager
+def running_cluster() -> Iterator[Cluster]:
+    """A server that ends with the block. Skips the test if there is no server to start, and says why."""
+    initdb, pg_ctl = _server_program("initdb"), _server_program("pg_ctl")
+    if initdb is None or pg_ctl is None:
+        pytest.skip("no PostgreSQL server: apt-get install postgresql")
+    if find_spec("psycopg") is None:
+        pytest.skip("no driver of PostgreSQL: pip install 'pmapdiff[postgres]'")
+    # The server refuses to run as root. Not TMPDIR: a socket's path is short, and another user must get to it.
+    user = NOBODY if os.geteuid() == 0 else None
+    folder = tempfile.mkdtemp(prefix="pmapdiff-pg-", dir="/tmp")
+    if user is not None:
+        os.chown(folder, user, user)
+
+    def run(*argv: str) -> None:
+        done = subprocess.run(
+            argv, check=False, stdout=log, stderr=log, cwd="/", user=user, group=user, extra_groups=[] if user else None, timeout=60
+        )
+        if done.returncode:
+            raise AssertionError(f"{' '.join(argv)} failed: {Path(log.name).read_text()}")
+
+    data = f"{folder}/data"
+    try:
+        with open(f"{folder}/log", "w") as log:
+            run(initdb, "-D", data, "-U", "pmapdiff", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+            run(pg_ctl, "-D", data, "-o", f"-k {folder} -c listen_addresses='' -c max_connections=20 {HASTE}", "-w", "start")
+            try:
+                yield Cluster(folder)
+            finally:
+                run(pg_ctl, "-D", data, "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _server_program(name: str) -> str | None:
+    """Debian keeps the server's programs out of the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: path.parts[-3].zfill(4))
+    return shutil.which(name) or (str(found[-1]) if found else None)
