@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Column, Engine, Select, and_, func, or_, select
 from sqlalchemy.engine import Connection
 
-from pmapdiff.errors import NotFoundError
+from pmapdiff.errors import NotFoundError, StoreError
 from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
 from pmapdiff.store.append import KnownProcess, append_snapshots, known_processes
 from pmapdiff.store.bulk import chunks
 from pmapdiff.store.engine import current_revision, open_engine, shown_location, sqlite_path, translated_errors
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
 from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture, totals_of_capture
-from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, process, snapshot, string, totals, usage
+from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, metadata, process, snapshot, string, totals, usage
 from pmapdiff.text import printable
 from pmapdiff.units import format_moment_local
 
@@ -247,10 +247,15 @@ class Store:
     ) -> Pruned:
         """Remove what the retention does not keep: of the snapshots with this label, else of all recorded ones without any.
 
-        With `dry_run` only say what its rules about age would remove.
+        With `dry_run` only say what its rules about age would remove. Raises StoreError for a size that cannot be kept to.
         """
         from pmapdiff.store.prune import Pruned, eligible, prune, superfluous
 
+        if retention.max_bytes is not None and sqlite_path(self._opened) is None:
+            raise StoreError(
+                "--max-size is for SQLite: PostgreSQL keeps the room of removed snapshots for new ones, so its size does not say how much "
+                "is left to remove; use --keep rules"
+            )
         with self._reading() as connection:
             refs = eligible((snapshot_ref(row) for row in connection.execute(snapshot_query())), label)
         now_us = time.time_ns() // 1000
@@ -266,12 +271,21 @@ class Store:
 
             return check_store(connection, tables=tables)
 
+    def _bytes(self, connection: Connection) -> int | None:
+        """The size of the file, or of our tables and their indexes on a server."""
+        path = sqlite_path(self._opened)
+        if path is not None:
+            return path.stat().st_size
+        if connection.dialect.name != "postgresql":
+            return None
+        names = [func.to_regclass(table.name) for table in metadata.tables.values()]
+        return sum(int(size) for size in connection.execute(select(*(func.pg_total_relation_size(name) for name in names))).one())
+
     def info(self) -> dict[str, Any]:
         """Facts about the store: schema revision, rows, bytes, the time it spans."""
         with self._reading() as connection:
             facts: dict[str, Any] = {"location": self.location, "backend": self.engine.dialect.name, "schema": current_revision(self.engine)}
-            path = sqlite_path(self._opened)
-            facts["bytes"] = path.stat().st_size if path is not None else None
+            facts["bytes"] = self._bytes(connection)
             for name, table in (("snapshots", snapshot), ("processes", process), ("captures", capture), ("usage_rows", usage)):
                 facts[name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
             facts["first_us"], facts["last_us"] = connection.execute(select(func.min(snapshot.c.taken_at), func.max(snapshot.c.taken_at))).one()

@@ -47,3 +47,22 @@ def test_recorders_wait_for_each_other(run: Runner, target: Target, url: str) ->
         assert (one.wait(60), other.wait(60)) == (0, 0)
     assert Store.open(url).count_snapshots() == 16
     assert on(run, url, "db", "check") == b"the store is sound\n"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("?host=", "?host=/nowhere"), "No such file or directory"),
+        (("pmapdiff@", "stranger@"), 'role "stranger" does not exist'),
+        (("@/", "@/no_"), "does not exist"),
+        (("", ""), "run `pmapdiff db upgrade`"),
+    ],
+    ids=["no server", "no user", "no database", "no store"],
+)
+def test_what_a_server_refuses_is_one_line(run: Runner, url: str, wrong: tuple[str, str], said: str) -> None:
+    run.here("--db", url.replace(*wrong), "snapshots", store=False).refused(said)
+
+
+def test_a_size_is_refused_before_anything_is_removed(run: Runner, target: Target, url: str) -> None:
+    on(run, url, "record", "--pid", target.pid)
+    run.here("--db", url, "prune", "--keep-last", 1, "--max-size", "1M", store=False).refused("--max-size is for SQLite")

@@ -265,6 +265,7 @@ def test_summaries(store: Store) -> None:
     assert (summary.totals_first.get("rss_kib"), summary.totals_last.get("rss_kib")) == (4, 10)
     assert store.count_snapshots() == 3
     assert store.info()["mapping_samples"] == 3
+    assert 50_000 < store.info()["bytes"] < 1_000_000
 
 
 def test_a_sum_with_a_part_missing_is_missing(store: Store) -> None:

@@ -6,8 +6,10 @@ import random
 from pathlib import Path
 
 import pytest
+from backends import Cluster
 from sqlalchemy import func, select, update
 
+from pmapdiff.errors import StoreError
 from pmapdiff.formats.smaps import SmapsParser, render_smaps
 from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
 from pmapdiff.store import Store
@@ -142,3 +144,14 @@ def test_a_size_removes_the_oldest_but_never_the_newest(tmp_path: Path) -> None:
     done = store.prune(Retention(max_bytes=1))
     assert store.count_snapshots() == 1
     assert done.removed == tuple(range(1, 30))
+
+
+def test_a_size_cannot_be_kept_to_on_a_server(cluster: Cluster) -> None:
+    """What is removed makes room for new rows there, not for others: going on until it is small enough would remove everything."""
+    with cluster.fresh() as location:
+        store = Store.open(location, write=True)
+        for moment in range(3):
+            taken(store, moment, {1: variant(moment)})
+        with pytest.raises(StoreError, match="--max-size is for SQLite"):
+            store.prune(Retention(last=1, max_bytes=1))
+        assert store.count_snapshots() == 3
