@@ -232,8 +232,9 @@ def test_a_frozen_process(store: Store) -> None:
     assert len(loaded(store, ref).mappings) == text.count(b"VmFlags:")
 
 
-def test_the_processes_of_this_machine(store: Store) -> None:
-    """Torn tables do not matter here: what was read is given back or refused."""
+def test_the_processes_of_this_machine(tmp_path: Path) -> None:
+    """Torn tables do not matter here: what was read is given back or refused. On SQLite alone: it is about what this kernel prints."""
+    store = Store.open(str(tmp_path / "s.db"), write=True)
     own = Path("/proc/self/smaps").read_bytes()
     texts = [own, *readable_smaps()]
     parser = SmapsParser()
@@ -244,12 +245,9 @@ def test_the_processes_of_this_machine(store: Store) -> None:
         except FormatError:
             assert is_torn(text), "a live table can be torn, and nothing else"
     assert any(text == own for text, _ in parsed)
-    taken = [
-        Snapshot(SnapshotRef(None, moment, "host"), (Capture(INFO, Status.COMPLETE, MappingTable(mappings)),))
-        for moment, (_, mappings) in enumerate(parsed)
-    ]
-    for ref, (text, mappings) in zip(store.write_all(taken), parsed, strict=True):
+    for moment, (text, mappings) in enumerate(parsed):
         assert render_smaps(mappings) == by_address(text)
+        ref = store.write(Snapshot(SnapshotRef(None, moment, "host"), (Capture(INFO, Status.COMPLETE, MappingTable(mappings)),)))
         assert render_smaps(loaded(store, ref).mappings) == by_address(text)
 
 
