@@ -192,7 +192,7 @@ def test_damage_in_a_form_that_is_known_by_now(printed: bytes, damaged: bytes) -
     assert render_smaps(mappings) == text
 
 
-@law(30, shrink=False)
+@law(25, shrink=False)
 @given(smaps_series())
 def test_every_stored_snapshot_is_given_back(backend: Backend, series: list[list[Row]]) -> None:
     with backend.fresh() as location:
@@ -205,7 +205,7 @@ def test_every_stored_snapshot_is_given_back(backend: Backend, series: list[list
         assert reader.check() == []
 
 
-@law(15, shrink=False)
+@law(10, shrink=False)
 @given(st.lists(smaps_rows(), min_size=2, max_size=5), st.lists(st.integers(0, 4), min_size=3, max_size=8))
 def test_every_process_of_a_snapshot_is_given_back(backend: Backend, tables: list[list[Row]], order: list[int]) -> None:
     """Several processes in each snapshot, in one transaction, with the digests that the recorder gives."""

@@ -78,7 +78,7 @@ def everything(store: Store) -> dict[int, list[tuple[int, Status, bytes | None]]
     return found
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_what_stays_is_exactly_as_it_was(store: Store, seed: int) -> None:
     chosen = random.Random(seed)
     for moment in range(24):
@@ -97,9 +97,10 @@ def test_what_stays_is_exactly_as_it_was(store: Store, seed: int) -> None:
     assert store.check() == []
     # Recording goes on as if nothing had been: the freed numbers of captures cover nothing old.
     taken(store, 100, {1: variant(7), 2: variant(8), 3: variant(9)})
-    newest = max(everything(store))
-    assert [text for _, _, text in everything(store)[newest]] == [variant(7), variant(8), variant(9)]
-    assert {n: t for n, t in everything(store).items() if n != newest} == after
+    later = everything(store)
+    newest = max(later)
+    assert [text for _, _, text in later.pop(newest)] == [variant(7), variant(8), variant(9)]
+    assert later == after
     assert store.check() == []
 
 
