@@ -70,6 +70,10 @@ class Interner:
         self.layouts: dict[bytes, int] = {}
         self.details: dict[tuple[Layout | None, tuple[int | None, ...], tuple[int | bytes, ...]], int] = {}
 
+    def __len__(self) -> int:
+        """How many ids it remembers."""
+        return len(self.strings) + len(self.protections) + len(self.backings) + len(self.layouts) + len(self.details)
+
     def add_strings(self, connection: Connection, raws: Iterable[bytes]) -> None:
         """Know the ids of these byte strings."""
         wanted = {raw for raw in raws if raw not in self.strings}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +20,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from pmapdiff.errors import NotFoundError, StoreError
+from pmapdiff.store.holder import postgresql_writer, sqlite_writer
 from pmapdiff.store.schema import APPLICATION_ID, HEAD, REVISIONS
 
-BUSY_TIMEOUT_S = 30
+# How long a writer waits for another one: a snapshot is written in well under a second, a step of pruning too.
+BUSY_TIMEOUT_S = 10.0
+# In a connection's `info`: whether the next transaction only reads, though the engine is one that may write.
+READING = "pmapdiff_reading"
+_LOCK_POLL_S = 0.05
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -107,6 +113,8 @@ def _sqlite_engine(path: Path, *, write: bool, existing: bool, foreign_keys: boo
         cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA cache_size=-65536")
+        # A large first snapshot must not leave a large -wal file behind for as long as the recorder runs.
+        cursor.execute("PRAGMA journal_size_limit=4194304")
         if write and not existing:
             # Only possible while the file has no table: space can then be given back without rewriting the whole file.
             cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -118,7 +126,7 @@ def _sqlite_engine(path: Path, *, write: bool, existing: bool, foreign_keys: boo
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # IMMEDIATE: a writer that only asks for the lock at its first write could not wait for it.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write and not connection.info.get(READING) else "BEGIN")
 
     return engine
 
@@ -136,9 +144,24 @@ def _other_engine(location: str, *, write: bool) -> Engine:
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             # One writer at a time, as SQLite has it: new ids are the highest so far and one.
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({APPLICATION_ID})")
+            if not connection.info.get(READING):
+                _lock_postgresql(connection, shown_location(location))
 
     return engine
+
+
+def _lock_postgresql(connection: Connection, location: str) -> None:
+    """Take the writers' lock until the end of the transaction. Raises StoreError with who has it if it takes too long."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({APPLICATION_ID})").scalar_one():
+        if time.monotonic() > deadline:
+            raise StoreError(_busy(location, postgresql_writer(connection)))
+        time.sleep(_LOCK_POLL_S)
+
+
+def _busy(location: str, holder: str | None) -> str:
+    by = f" by {holder}" if holder else " by somebody else"
+    return f"the store at {location} is being written{by} for more than {BUSY_TIMEOUT_S:g} s; nothing was stored: try again later"
 
 
 def shown_location(location: str) -> str:
@@ -212,6 +235,9 @@ def translated_errors(location: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         said = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+        if "database is locked" in said.lower():
+            path = sqlite_path(location)
+            raise StoreError(_busy(location, None if path is None else sqlite_writer(path))) from error
         for sign, advice in _ADVICE:
             if sign in said.lower():
                 raise StoreError(f"{advice.format(location=location)} ({said})") from error
@@ -223,7 +249,6 @@ def translated_errors(location: str) -> Iterator[None]:
 
 
 _ADVICE = (
-    ("database is locked", "the store at {location} is being written by somebody else for more than " + f"{BUSY_TIMEOUT_S} s: try again later"),
     ("database or disk is full", "the disk of {location} is full; nothing was stored: make room and try again"),
     ("disk i/o error", "the disk of {location} fails or is full; nothing was stored"),
     (

@@ -12,10 +12,11 @@ from sqlalchemy.engine import Connection
 
 from pmapdiff.errors import NotFoundError, StoreError
 from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
-from pmapdiff.store.append import KnownProcess, append_snapshots, known_processes
+from pmapdiff.store.append import Appender
 from pmapdiff.store.bulk import chunks
 from pmapdiff.store.engine import current_revision, open_engine, shown_location, sqlite_path, translated_errors
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
+from pmapdiff.store.known import KnownProcess
 from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture, totals_of_capture
 from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, metadata, process, snapshot, string, totals, usage
 from pmapdiff.text import printable
@@ -54,6 +55,7 @@ class Store:
         self.engine = engine
         self.location = shown_location(location)
         self._opened = location
+        self._appender = Appender(engine, sqlite_path(location))
 
     @classmethod
     def open(cls, location: str, *, write: bool = False) -> Store:
@@ -77,7 +79,7 @@ class Store:
     def known(self, host: str, identities: Collection[ProcessIdentity]) -> dict[ProcessIdentity, KnownProcess]:
         """Which of these processes the store has, and the digest of the last text of each."""
         with translated_errors(self.location):
-            return known_processes(self.engine, host, identities)
+            return self._appender.known(host, identities)
 
     def write(self, taken: Snapshot) -> SnapshotRef:
         """Store a snapshot, whole or not at all."""
@@ -86,7 +88,7 @@ class Store:
     def write_all(self, taken: Iterable[Snapshot]) -> list[SnapshotRef]:
         """Store several snapshots in one transaction."""
         with translated_errors(self.location):
-            return append_snapshots(self.engine, taken)
+            return self._appender.append(taken)
 
     # Looking up.
 

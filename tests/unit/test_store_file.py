@@ -57,7 +57,7 @@ def test_how_sqlite_is_told_to_work(tmp_path: Path) -> None:
         assert pragma(store, "foreign_keys") == 1
         assert pragma(store, "journal_mode") == "wal"
         assert pragma(store, "synchronous") == 2
-        assert pragma(store, "busy_timeout") == 30_000
+        assert pragma(store, "busy_timeout") == 10_000
         assert pragma(store, "application_id") == APPLICATION_ID
 
 
