@@ -89,6 +89,13 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 86400:,.1f} d"
 
 
+def format_us(us: float) -> str:
+    """A short time for people: `850 µs`, `12.3 ms`, then as `format_duration`."""
+    if us < 999.5:
+        return f"{us:.0f} µs"
+    return f"{_three_digits(us / 1000)} ms" if us < 999_500 else format_duration(us / 1e6)
+
+
 def plural(number: int, one: str, many: str | None = None) -> str:
     """`1 mapping`, `8,364 mappings`, `2 processes`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from pmapdiff.units import format_us
+
 PROC = "/proc"
+# More than any of these files but the tables has; of those the kernel gives a page at a time whatever is asked for.
+_MOST_SMALL = 4096
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") >> 10
 _UNLIMITED = re.compile(rb"^Max (address space|data size|stack size) +(\d+|unlimited)", re.MULTILINE)
-_STATUS_FIELDS = re.compile(rb"^(VmHWM|Threads|Uid):\s+(\d+)(?:\s+(\d+))?", re.MULTILINE)
+_STATUS_FIELDS = re.compile(rb"^(VmHWM|VmRSS|RssAnon|RssShmem|VmPTE|VmSwap|HugetlbPages|Threads|Uid):\s+(\d+)(?:\s+(\d+))?", re.MULTILINE)
 
 
 class Stat(NamedTuple):
@@ -36,8 +41,56 @@ class Stat(NamedTuple):
 
 def read_bytes(path: str) -> bytes:
     """A /proc file, whole, in one pass. Raises OSError."""
-    with open(path, "rb", buffering=0) as file:
-        return file.readall()
+    # Not open(): for files as small as these, its object costs more than the reading.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(fd, _MOST_SMALL)
+        # Only the end of the file says that this was all of it.
+        while piece := os.read(fd, _MOST_SMALL):
+            data += piece
+    finally:
+        os.close(fd)
+    return data
+
+
+class Text(NamedTuple):
+    """What reading a table gave: the text, how long it took in µs, and why it was not read to its end."""
+
+    data: bytes
+    read_us: int
+    given_up: str | None = None
+
+
+def read_table(path: str, most_us: int | None = None, most_hold_us: int | None = None) -> Text:
+    """A table of mappings, whole, in one pass. Raises OSError.
+
+    Given up when it has taken more than `most_us` in all, or more than `most_hold_us` in one read(): the kernel
+    holds the target's mmap_lock during each (fs/proc/task_mmu.c, m_start to m_stop; fs/seq_file.c, seq_read_iter, 5.10 to 6.18).
+    """
+    started = time.monotonic_ns()
+    if most_us is None and most_hold_us is None:
+        with open(path, "rb", buffering=0) as file:
+            data = file.readall()
+        return Text(data, (time.monotonic_ns() - started) // 1000)
+    pieces: list[bytes] = []
+    given_up = None
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        now = started
+        while given_up is None:
+            before = now
+            piece = os.read(fd, _MOST_SMALL)
+            now = time.monotonic_ns()
+            if not piece:
+                break
+            pieces.append(piece)
+            if most_us is not None and now - started > most_us * 1000:
+                given_up = f"it took more than {format_us(most_us)}"
+            elif most_hold_us is not None and now - before > most_hold_us * 1000:
+                given_up = f"one read of it took {format_us((now - before) / 1000)}"
+    finally:
+        os.close(fd)
+    return Text(b"".join(pieces), (now - started) // 1000, given_up)
 
 
 def read_stat(directory: str) -> Stat:
@@ -101,19 +154,47 @@ def statm_size_kib(directory: str) -> int:
     return int(read_bytes(f"{directory}/statm").split(b" ", 1)[0]) * PAGE_KIB
 
 
+class MemoryStatus(NamedTuple):
+    """What the kernel has counted, in KiB, without looking at a page table (fs/proc/task_mmu.c, task_mem, 5.10 to 6.18).
+
+    `anonymous_kib` and `shmem_kib` are None before Linux 4.5. From 6.2 on the counts of Rss may be off by some pages a processor.
+    """
+
+    rss_kib: int
+    swap_kib: int
+    page_table_kib: int
+    anonymous_kib: int | None = None
+    shmem_kib: int | None = None
+    hugetlb_kib: int | None = None
+
+    @property
+    def resident_kib(self) -> int:
+        """What a page table has entries for: resident, or paged out."""
+        return self.rss_kib + self.swap_kib
+
+
 class StatusFields(NamedTuple):
-    """What /proc/PID/status adds: peak Rss in KiB, number of threads, effective uid."""
+    """What /proc/PID/status adds: peak Rss in KiB, number of threads, effective uid, and what the kernel has counted."""
 
     vm_hwm_kib: int | None
     threads: int | None
     uid: int | None
+    memory: MemoryStatus | None
 
 
 def read_status(directory: str) -> StatusFields:
-    """VmHWM, Threads and the effective Uid. Raises OSError if it is gone."""
+    """VmHWM, Threads, the effective Uid and the counts of memory. Raises OSError if it is gone."""
     found = {match[1]: match for match in _STATUS_FIELDS.finditer(read_bytes(f"{directory}/status"))}
-    hwm, threads, uid = found.get(b"VmHWM"), found.get(b"Threads"), found.get(b"Uid")
-    return StatusFields(int(hwm[2]) if hwm else None, int(threads[2]) if threads else None, int(uid[3]) if uid and uid[3] else None)
+
+    def number(name: bytes) -> int | None:
+        return int(found[name][2]) if name in found else None
+
+    rss, page_tables = number(b"VmRSS"), number(b"VmPTE")
+    memory = None
+    if rss is not None and page_tables is not None:
+        memory = MemoryStatus(rss, number(b"VmSwap") or 0, page_tables, number(b"RssAnon"), number(b"RssShmem"), number(b"HugetlbPages"))
+    uid = found.get(b"Uid")
+    return StatusFields(number(b"VmHWM"), number(b"Threads"), int(uid[3]) if uid and uid[3] else None, memory)
 
 
 class Limits(NamedTuple):

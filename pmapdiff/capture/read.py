@@ -8,15 +8,16 @@ that moved a mapping every millisecond this found all 529 torn tables, and it ne
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from pmapdiff.capture.budget import NO_LIMIT, Budget, LastRead, refusal
 from pmapdiff.capture.procfs import (
     PAGE_KIB,
     PROC,
     CgroupMemory,
+    MemoryStatus,
     Stat,
     boot_id,
     container_of,
@@ -29,14 +30,16 @@ from pmapdiff.capture.procfs import (
     read_exe,
     read_limits,
     read_status,
+    read_table,
     started_at_us,
     statm_size_kib,
     unit_of,
 )
 from pmapdiff.capture.watch import Checkpoint
 from pmapdiff.errors import FormatError
+from pmapdiff.formats.maps import parse_live_maps, sizes_of_maps
 from pmapdiff.formats.smaps import SmapsParser
-from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Status
+from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Status, Totals
 from pmapdiff.model.mapping import VSYSCALL
 from pmapdiff.text import decode
 
@@ -44,10 +47,12 @@ from pmapdiff.text import decode
 ATTEMPTS = 4
 # A table that fits, of an address space that changed its size meanwhile, is only read again while that is cheap.
 _RETRY_BUDGET_US = 50_000
+# And a torn one of a process that takes this long is kept as it is: reading it again would only hold it up again.
+_MOST_REPEATED_US = 250_000
 
 
-class KnownText(Protocol):
-    """What the sink knows of a process: the digest of its last text."""
+class KnownText(LastRead, Protocol):
+    """What the sink knows of a process: the digest of its last text, and how long its last read took."""
 
     @property
     def digest(self) -> bytes | None:
@@ -58,15 +63,51 @@ class KnownText(Protocol):
         """Whether the sink knows who it is: its program and command line."""
 
 
-def digest_of(text: bytes) -> bytes:
-    """16 bytes that tell texts apart. SHA-256 is the fastest there is where the processor has it (14 MB in 11 ms)."""
-    return hashlib.sha256(text).digest()[:16]
+def digest_of(text: bytes, counted: MemoryStatus | None = None) -> bytes:
+    """16 bytes that tell texts apart, and what was counted beside a text without counters.
+
+    SHA-256 is the fastest there is where the processor has it (14 MB in 11 ms).
+    """
+    digest = hashlib.sha256(text)
+    if counted is not None:
+        digest.update(repr(tuple(counted)).encode())
+    return digest.digest()[:16]
+
+
+class _Text(NamedTuple):
+    """What was read of a process: smaps, or maps and what the kernel has counted, and why (`reduced`)."""
+
+    data: bytes
+    read_us: int | None
+    reduced: str | None = None
+    counted: MemoryStatus | None = None
+
+    def totals_of(self, table: MappingTable) -> Totals | None:
+        """The totals of a table without counters, from what the kernel has counted; None for one that has them."""
+        if self.counted is None:
+            return None
+        figures: list[int | None] = [None] * len(FIGURES)
+        counted = self.counted
+        known = {
+            "size_kib": table.totals.get("size_kib"),
+            "rss_kib": counted.rss_kib,
+            "anonymous_kib": counted.anonymous_kib,
+            # VmSwap leaves out what is paged out of shared memory, which smaps counts.
+            "swap_kib": counted.swap_kib if counted.shmem_kib == 0 else None,
+        }
+        if counted.anonymous_kib is not None and counted.shmem_kib == 0:
+            # Of shared memory only its Pss would count.
+            known["footprint_kib"] = counted.anonymous_kib + counted.swap_kib + (counted.hugetlb_kib or 0)
+        for name, value in known.items():
+            figures[FIGURE_INDEX[name]] = value
+        return Totals(len(table.mappings), tuple(figures))
 
 
 @dataclass(slots=True)
 class ProcessReader:
     """Reads processes one after the other; keeps the parser's memory and the limits of cgroups for the snapshot."""
 
+    budget: Budget = NO_LIMIT
     parser: SmapsParser = field(default_factory=SmapsParser)
     _cgroups: dict[bytes, CgroupMemory] = field(default_factory=dict)
 
@@ -102,37 +143,79 @@ class ProcessReader:
             if memory is None:
                 return Capture(info, Status.VANISHED, note="it has exited"), stat
             before = _settled_size_kib(memory)
-            started = time.monotonic_ns()
-            text = read_bytes(f"{memory}/smaps")
-            read_us = (time.monotonic_ns() - started) // 1000
-            spent_us += read_us
+            text = self._read_text(memory, known)
+            spent_us += text.read_us or 0
             after = _settled_size_kib(memory)
             again = identify(stat.pid)
             if again.exec_key != stat.exec_key:
                 # Another program runs here now: it is a process of its own, and this text may be half of each.
                 stat, known = again, None
                 continue
-            if not text or not after:
+            if not text.data or not after:
                 return Capture(info, Status.VANISHED, note="it exited while it was read"), stat
-            digest = digest_of(text)
-            moved = before != after and attempt < ATTEMPTS and spent_us < _RETRY_BUDGET_US
+            digest = digest_of(text.data, text.counted)
+            last = attempt == ATTEMPTS or spent_us > self._most_to_repeat_us
+            moved = before != after and not last and spent_us < _RETRY_BUDGET_US
+            status = Status.COMPLETE if text.reduced is None else Status.MAPS_ONLY
+            capture = Capture(info, status, None, digest, read_us=text.read_us, note=text.reduced)
             if known is not None and known.digest == digest and not moved:
                 # Only whole tables are stored with a digest, and this is the same text.
-                return Capture(info, Status.COMPLETE, None, digest, read_us=read_us), stat
+                return capture, stat
             try:
-                table = MappingTable(self.parser.parse(text, f"{memory}/smaps"))
+                table = self._parse(text, memory)
             except FormatError as error:
                 table, reason = None, error.reason
             else:
                 reason = torn_reason(table, before, after)
             if reason is None and moved:
                 continue
-            if table is not None and (reason is None or attempt == ATTEMPTS):
-                status = Status.COMPLETE if reason is None else Status.TORN
-                return Capture(info, status, table, digest if reason is None else None, read_us=read_us, note=reason), stat
+            if table is not None and reason is None:
+                return capture._replace(table=table, totals=text.totals_of(table)), stat
+            if table is not None and last:
+                note = reason if text.reduced is None else f"{reason}; {text.reduced}"
+                return capture._replace(status=Status.TORN, table=table, totals=text.totals_of(table), digest=None, note=note), stat
+            if last:
+                break
         # Only a text that cannot be read, or one exec after the other, comes here.
         note = reason or "it became another program each time it was read"
         return Capture(ProcessInfo(identity_of(stat), stat.comm, ppid=stat.ppid), Status.VANISHED, note=note), stat
+
+    @property
+    def _most_to_repeat_us(self) -> int:
+        """After so many µs of reading a table that is torn is not read again."""
+        most = self.budget.max_read_us
+        return _MOST_REPEATED_US if most is None else min(most // 2, _MOST_REPEATED_US)
+
+    def _read_text(self, memory: str, known: KnownText | None) -> _Text:
+        """smaps, or maps and what the kernel has counted if smaps is not within the budget."""
+        if not self.budget.says_anything:
+            text = read_table(f"{memory}/smaps")
+            return _Text(text.data, text.read_us)
+        counted = read_status(memory).memory
+        if counted is None:
+            return _Text(b"", None)
+        maps: bytes | None = None
+        if known is None or not known.mappings:
+            maps = read_table(f"{memory}/maps").data
+        mappings = known.mappings if maps is None and known is not None else (maps or b"").count(b"\n")
+        reduced = refusal(self.budget, counted, None, mappings, known)
+        if reduced is not None:
+            # Not all of it can be in one mapping: that much the sizes tell, at a hundredth of the price.
+            maps = maps or read_table(f"{memory}/maps").data
+            reduced = refusal(self.budget, counted, sizes_of_maps(maps), mappings, known)
+        read_us = None
+        if reduced is None:
+            text = read_table(f"{memory}/smaps", *self.budget)
+            read_us = text.read_us
+            if text.given_up is None:
+                return _Text(text.data, read_us)
+            reduced = f"reading its smaps was given up: {text.given_up}"
+        return _Text(maps or read_table(f"{memory}/maps").data, read_us, reduced, counted)
+
+    def _parse(self, text: _Text, memory: str) -> MappingTable:
+        if text.reduced is None:
+            return MappingTable(self.parser.parse(text.data, f"{memory}/smaps"))
+        return parse_live_maps(text.data, f"{memory}/maps")
 
     def _add_status(self, directory: str, capture: Capture) -> Capture:
         cgroup = read_cgroup(directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import NamedTuple, Protocol
 
+from pmapdiff.capture.budget import NO_LIMIT, Budget
 from pmapdiff.capture.procfs import Stat
 from pmapdiff.capture.read import KnownText, ProcessReader, identity_of
 from pmapdiff.capture.select import Selection, select_processes
@@ -58,7 +60,7 @@ class Recorded(NamedTuple):
     def summary(self) -> str:
         """`snapshot 12: 56 processes, 8,364 mappings, 1 torn, 3 denied, 0.21 s`."""
         words = [plural(self.processes, "process", "processes"), plural(self.mappings, "mapping")]
-        shown = {Status.TORN: "torn", Status.VANISHED: "vanished", Status.DENIED: "denied", Status.TIMEOUT: "timed out"}
+        shown = {status: status.value.replace("-", " ") for status in Status if status is not Status.COMPLETE} | {Status.TIMEOUT: "timed out"}
         words += [f"{self.statuses[status]:,} {word}" for status, word in shown.items() if self.statuses.get(status)]
         return f"snapshot {self.ref.id}: {', '.join(words)}, {(self.ref.duration_us or 0) / 1e6:.2f} s"
 
@@ -71,6 +73,7 @@ class Recorder:
     sink: Sink
     label: str | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
+    budget: Budget = NO_LIMIT
     progress: Callable[[int, int], None] = lambda _done, _total: None
 
     def take(self) -> Recorded:
@@ -98,7 +101,7 @@ class Recorder:
         return Recorded(ref._replace(duration_us=(time.monotonic_ns() - started) // 1000), statuses, mappings, selected.absent)
 
     def _captures(self, stats: tuple[Stat, ...], known: Mapping[ProcessIdentity, Known]) -> Iterator[Capture]:
-        reader = ProcessReader()
+        reader = ProcessReader(self.budget)
 
         def read(stat: Stat, checkpoint: Checkpoint[Capture]) -> Capture:
             return reader.read(stat, known.get(identity_of(stat)), checkpoint)
@@ -167,6 +170,13 @@ class StopRequest:
         select.select(watched, [], [], max(0.0, until - time.monotonic()))
 
 
+class Tick(NamedTuple):
+    """The monotonic time of a snapshot, and how many before it were skipped because the last one took too long."""
+
+    deadline: float
+    skipped: int
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """When to take snapshots: one only, or one every `every_s` seconds, at most `count` of them and for at most `for_s`."""
@@ -175,17 +185,18 @@ class Schedule:
     count: int | None = None
     for_s: float | None = None
 
-    def deadlines(self) -> Iterator[float]:
-        """The monotonic times of the snapshots. A deadline that has passed by when it is asked for is skipped, not made up for."""
+    def ticks(self) -> Iterator[Tick]:
+        """When to take snapshots. A moment that has passed by when the next one is asked for is skipped, not made up for."""
         first = time.monotonic()
-        yield first
+        yield Tick(first, 0)
         if self.every_s is None:
             return
         number, taken = 0, 1
         while self.count is None or taken < self.count:
-            number = max(number + 1, int((time.monotonic() - first) / self.every_s))
-            moment = first + number * self.every_s
+            following = max(number + 1, math.ceil((time.monotonic() - first) / self.every_s))
+            moment = first + following * self.every_s
             if self.for_s is not None and moment > first + self.for_s:
                 return
+            yield Tick(moment, following - number - 1)
+            number = following
             taken += 1
-            yield moment

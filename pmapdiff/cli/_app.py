@@ -41,6 +41,12 @@ NameOption = Annotated[
 SortOption = Annotated[str | None, typer.Option("--sort", metavar="KEY", help="size, rss, pss, dirty, anonymous, swap, footprint, name or address.")]
 TopOption = Annotated[int | None, typer.Option("--top", metavar="N", min=0, help="At most N rows; 0 for all.")]
 
+MaxReadOption = Annotated[
+    str | None, typer.Option("--max-read", metavar="DURATION", help="Take maps and totals of a process whose smaps would take longer to read: 50ms.")
+]
+MaxStallOption = Annotated[
+    str | None, typer.Option("--max-stall", metavar="DURATION", help="Likewise where one read() of smaps could hold up the process for longer: 10ms.")
+]
 KeepAllOption = Annotated[str | None, typer.Option("--keep-all", metavar="DURATION", help="Keep every snapshot that is younger.")]
 KeepHourlyOption = Annotated[str | None, typer.Option("--keep-hourly", metavar="DURATION", help="Keep the last one of each hour for this long.")]
 KeepDailyOption = Annotated[str | None, typer.Option("--keep-daily", metavar="DURATION", help="Keep the last one of each day for this long.")]

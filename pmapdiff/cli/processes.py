@@ -11,7 +11,7 @@ from pmapdiff.cli._app import Global, NameOption, PidOption, command, screen_vie
 from pmapdiff.errors import UsageError
 
 _SHOWN = 40
-_SORTS = ("growth", "footprint", "rss", "size", "pid", "name")
+_SORTS = ("growth", "footprint", "rss", "size", "read", "pid", "name")
 
 
 @command(
@@ -41,6 +41,8 @@ def processes(
             return (row.process.name, number)
         if sort == "pid":
             return (0.0, number)
+        if sort == "read":
+            return (-float(row.read_us or 0), number)
         if sort in ("size", "rss", "footprint"):
             return (-float(row.totals_last.get(f"{sort}_kib") or 0), number)
         # Saved tables may have no footprint: then the next best figure that both ends have.

@@ -22,14 +22,16 @@ from pmapdiff.cli._app import (
     KeepDailyOption,
     KeepHourlyOption,
     KeepLastOption,
+    MaxReadOption,
     MaxSizeOption,
+    MaxStallOption,
     check_label,
     command,
     retention_of,
 )
 from pmapdiff.errors import CaptureError, NotFoundError, PmapdiffError, StoreError, UsageError
 from pmapdiff.text import printable
-from pmapdiff.units import parse_duration
+from pmapdiff.units import parse_duration, plural
 
 if TYPE_CHECKING:
     from pmapdiff.capture.record import Recorder, Schedule, StopRequest
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 _FOLLOW_EVERY_S = 1.0
 # A series looks for old snapshots after the first one, and then no more often than this.
 _TIDY_EVERY_S = 600.0
+_OLD_GARBAGE_EVERY = 100
 # A one-line progress is worth drawing when the snapshot takes longer than this.
 _PROGRESS_AFTER_S = 1.0
 
@@ -70,6 +73,8 @@ def record(
     count: Annotated[int | None, typer.Option("--count", "-c", metavar="N", min=1, help="Stop after N snapshots.")] = None,
     for_: Annotated[str | None, typer.Option("--for", "-f", metavar="DURATION", help="Stop after this long.")] = None,
     label: Annotated[str | None, typer.Option("--label", "-l", metavar="TEXT", help="A name for the snapshot, to be used as a WHEN.")] = None,
+    max_read: MaxReadOption = None,
+    max_stall: MaxStallOption = None,
     timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Give up a process whose reads take longer.")] = "5s",
     keep_all: KeepAllOption = None,
     keep_hourly: KeepHourlyOption = None,
@@ -84,8 +89,10 @@ def record(
     All criteria given must hold (several --pid: any of them). With `-- CMD` the program is started and recorded with its
     children until it ends, every second unless --every says otherwise, and its exit code is returned. SIGINT and SIGTERM
     end a series after the snapshot that is being taken. With a --keep rule or --max-size old snapshots are removed on the
-    way, as by `pmapdiff prune`.
+    way, as by `pmapdiff prune`. With --max-read or --max-stall a process whose smaps would take longer to read is recorded
+    without counters, and marked.
     """
+    from pmapdiff.capture.budget import Budget
     from pmapdiff.capture.record import Recorder, Schedule, StopRequest
     from pmapdiff.capture.select import Selection, uid_of
 
@@ -100,6 +107,7 @@ def record(
     if argv and (everything or pid or name is not None or user is not None or cgroup is not None):
         raise UsageError("a command is recorded with its children; leave out --all, --pid, --name, --user and --cgroup")
     timeout_s = parse_duration(timeout)
+    budget = Budget(*(None if most is None else round(parse_duration(most) * 1e6) for most in (max_read, max_stall)))
     selection = None
     if not argv:
         uid = None if user is None else uid_of(user)
@@ -113,13 +121,13 @@ def record(
         if retention is not None:
             run.tidy = partial(store.prune, retention)
         if selection is not None:
-            run.series(Recorder(selection, store, label, timeout_s, run.progress))
+            run.series(Recorder(selection, store, label, timeout_s, budget, run.progress))
             return
         assert argv is not None
         child = _start(argv)
         follow = Selection(pids=frozenset([child.pid]), tree=True)
         run.schedule = Schedule(every_s or _FOLLOW_EVERY_S, count, for_s)
-        run.series(Recorder(follow, store, label, timeout_s, run.progress), child)
+        run.series(Recorder(follow, store, label, timeout_s, budget, run.progress), child)
         code = _wait_for(child, stop)
     raise typer.Exit(code)
 
@@ -169,6 +177,7 @@ class _Run:
     quiet: bool
     output: TextIO
     tidy: Callable[[], object] | None = None
+    _skipped: int = 0
     _tidied: float | None = None
     _drawn: bool = False
     _started: float = 0.0
@@ -179,8 +188,9 @@ class _Run:
         told = ""
         pidfd = os.pidfd_open(child.pid) if child is not None else None
         try:
-            for number, deadline in enumerate(self.schedule.deadlines()):
-                self.stop.wait(deadline, pidfd)
+            for number, tick in enumerate(self.schedule.ticks()):
+                self._skipped += tick.skipped
+                self.stop.wait(tick.deadline, pidfd)
                 if self.stop.signal is not None or (child is not None and child.poll() is not None):
                     break
                 self._started = time.monotonic()
@@ -203,7 +213,8 @@ class _Run:
                 finally:
                     self._clear()
                 failed, told = None, ""
-                self._print(recorded.summary())
+                skipped = f", {plural(tick.skipped, 'tick')} skipped" if tick.skipped else ""
+                self._print(recorded.summary() + skipped)
                 if recorded.absent and number == 0:
                     self._print(f"no process {', '.join(map(str, recorded.absent))}", always=True)
                 if self.tidy is not None and (self._tidied is None or self._started - self._tidied >= _TIDY_EVERY_S):
@@ -215,11 +226,14 @@ class _Run:
                             raise
                         self._print(f"{error}; going on", always=True)
                 if self.schedule.every_s is not None:
-                    # SQLAlchemy leaves cycles behind at each statement; a series must not grow by them.
-                    gc.collect()
+                    # SQLAlchemy leaves cycles behind at each statement; a series must not grow by them. Nearly all are young, and to look at
+                    # everything that is remembered takes as long as half a snapshot.
+                    gc.collect(2 if number % _OLD_GARBAGE_EVERY == 0 else 0)
         finally:
             if pidfd is not None:
                 os.close(pidfd)
+            if self._skipped:
+                self._print(f"{plural(self._skipped, 'tick')} skipped in all: a snapshot took longer than --every")
         if child is None and failed is not None and not isinstance(failed, NotFoundError):
             raise failed
 

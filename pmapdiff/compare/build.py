@@ -66,18 +66,21 @@ def compare_captures(before: Capture | None, after: Capture | None, match: Match
     """What changed in one process; a capture that is None is that of a process which was not there."""
     ours = _NOTHING if before is None else before.table
     theirs = _NOTHING if after is None else after.table
-    if ours is None or theirs is None:
+    sums_before = _NOTHING.totals if before is None else before.sums
+    sums_after = _NOTHING.totals if after is None else after.sums
+    if ours is None or theirs is None or sums_before is None or sums_after is None:
         return ProcessComparison(
-            before, after, match, FIGURES, None if ours is None else ours.totals, None if theirs is None else theirs.totals, _UNKNOWN, (), (), 0
+            before, after, match, FIGURES, None if ours is None else sums_before, None if theirs is None else sums_after, _UNKNOWN, (), (), 0
         )
     missing = tuple(name for name in FIGURES if name in ours.missing or name in theirs.missing)
     known = [name not in missing for name in FIGURES]
     builder = _Builder(ours.mappings, theirs.mappings, known, addresses_count=match in (Match.SAME, Match.NEW, Match.GONE))
     changes = sorted(builder.changes(), key=_change_order)
     changed = sum(len(change.after) for change in changes)
-    delta = builder.mask(subtract_figures(theirs.totals.figures, ours.totals.figures))
+    # Of tables without counters the kernel's own counts are the totals: they can be compared though no row can.
+    delta = subtract_figures(sums_after.figures, sums_before.figures)
     return ProcessComparison(
-        before, after, match, missing, ours.totals, theirs.totals, delta, builder.families(), tuple(changes), len(theirs.mappings) - changed
+        before, after, match, missing, sums_before, sums_after, delta, builder.families(), tuple(changes), len(theirs.mappings) - changed
     )
 
 

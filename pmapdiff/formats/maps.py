@@ -15,6 +15,27 @@ def _detect(head: bytes) -> bool:
     return parse_header(first) is not None and b":" not in second.partition(b" ")[0]
 
 
+def sizes_of_maps(text: bytes) -> list[int]:
+    """The sizes in KiB of the rows of a maps text, without looking at the rest of them."""
+    sizes = []
+    for line in text.split(b"\n")[:-1]:
+        start, _, end = line.partition(b" ")[0].partition(b"-")
+        sizes.append((int(end, 16) - int(start, 16)) >> 10)
+    return sizes
+
+
+def parse_live_maps(text: bytes, source: str) -> MappingTable:
+    """The table of a maps text that was read just now: a torn one, which may go backwards, is sorted. Raises FormatError with the line."""
+    mappings: list[Mapping] = []
+    for number, line in enumerate(text.split(b"\n")[:-1], start=1):
+        fields = parse_header(line)
+        if fields is None:
+            raise FormatError(f"not a row of /proc/PID/maps: {quote(line)}", source=source, line=number)
+        start, end, perms, offset, device, inode, name, header = fields
+        mappings.append(Mapping(start, end, perms, offset, device, inode, name, header=header))
+    return MappingTable(tuple(sorted(mappings, key=lambda m: (m.start, m.end))))
+
+
 def _parse(parse: Parse) -> list[SavedTable]:
     mappings: list[Mapping] = []
     overlaps = 0

@@ -18,6 +18,9 @@ class Status(StrEnum):
     COMPLETE = "complete"
     TORN = "torn"
     """A table was read, but the address space changed under the reader each time it tried."""
+    MAPS_ONLY = "maps-only"
+    """Reading smaps would have cost the process more than the recorder was allowed: the table is of maps, without counters, and
+    the totals are what the kernel counts anyway (VmRSS, RssAnon, VmSwap)."""
     VANISHED = "vanished"
     """The process ended, or became another program, while it was read."""
     DENIED = "denied"
@@ -91,9 +94,10 @@ class Capture(NamedTuple):
     """One process in one snapshot.
 
     `table` is None where the status has none, and also where the text equals the process's last recorded one:
-    then `digest` (of the text) says so and the store knows the rest. `threads` is the number of threads, `vm_hwm_kib`
+    then `digest` (of the text) says so and the store knows the rest. `totals` are only given by a recorder where they are not
+    the sums of the table: of a table without counters. `threads` is the number of threads, `vm_hwm_kib`
     the peak Rss, the cgroup's `memory.max` (None: no limit) and `memory.current` are bytes, `read_us` is the
-    time the kernel took to print the table.
+    time the kernel took to print smaps, up to the end or to where it was given up (None: it was not read).
     """
 
     process: ProcessInfo
@@ -107,6 +111,11 @@ class Capture(NamedTuple):
     cgroup_usage_bytes: int | None = None
     read_us: int | None = None
     note: str | None = None
+
+    @property
+    def sums(self) -> Totals | None:
+        """What its table adds up to, or, for one without counters, what the kernel has counted; None without a table."""
+        return self.table.totals if self.totals is None and self.table is not None else self.totals
 
     @property
     def has_table(self) -> bool:

@@ -149,10 +149,19 @@ def process_summary_frame(summaries: Sequence[ProcessSummary]) -> pd.DataFrame:
     """One row a process, its figures when it was first and last seen."""
     shown = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", "footprint_kib")
     ends = ("snapshot_first", "taken_at_first", "snapshot_last", "taken_at_last")
-    columns = ("pid", "command", "command_line", "host", "snapshots", *ends, *(f"{name}_{end}" for name in shown for end in ("first", "last")))
+    columns = (
+        "pid",
+        "command",
+        "command_line",
+        "host",
+        "snapshots",
+        "read_us",
+        *ends,
+        *(f"{name}_{end}" for name in shown for end in ("first", "last")),
+    )
     rows = (
         (
-            *(row.process.pid, row.process.name, row.process.command_line, row.host, row.captures),
+            *(row.process.pid, row.process.name, row.process.command_line, row.host, row.captures, row.read_us),
             *(cell for ref in (row.first, row.last) for cell in (ref.id, to_datetime(ref.taken_at_us))),
             *(totals.get(name) for name in shown for totals in (row.totals_first, row.totals_last)),
         )

@@ -188,7 +188,7 @@ def _capture_value(capture: Capture, mappings: Sequence[tuple[Mapping, str]]) ->
         "cgroup_limit_bytes": capture.cgroup_limit_bytes,
         "cgroup_usage_bytes": capture.cgroup_usage_bytes,
         "read_us": capture.read_us,
-        "totals": totals_value(None if capture.table is None else capture.table.totals),
+        "totals": totals_value(None if capture.table is None else capture.sums),
         "mappings": [mapping_value(mapping, family) for mapping, family in mappings],
     }
 
@@ -226,6 +226,7 @@ def write_processes(result: Sequence[ProcessSummary], _view: View, out: TextIO) 
             **process_value(row.process),
             "host": row.host,
             "snapshots": row.captures,
+            "read_us": row.read_us,
             "first": {**snapshot_value(row.first), "totals": totals_value(row.totals_first)},
             "last": {**snapshot_value(row.last), "totals": totals_value(row.totals_last)},
         }

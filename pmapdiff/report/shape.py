@@ -214,7 +214,8 @@ def caveats(process: ProcessComparison) -> list[str]:
         which = "both tables have" if all(lacking) else f"the table {'before' if lacking[0] else 'after'} has"
         has = [name.removesuffix("_kib") for name in FIGURES if name not in process.missing]
         if has == ["size"]:
-            notes.append(f"{which} no counters: only sizes are compared")
+            counted = "" if process.get("rss_kib") is None else ", and what the kernel counts for the process as a whole"
+            notes.append(f"{which} no counters: only sizes are compared{counted}")
         elif len(has) < len(FIGURES) / 2:
             notes.append(f"{which} only {', '.join(has)}; the rest is missing")
     return notes
@@ -244,7 +245,7 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
         words = {Match.GONE: ("gone, had", "not recorded after, had"), Match.NEW: ("new, has", "not recorded before, has")}
         word = words[process.match][process.unrecorded_before or process.unrecorded_after]
         return f"{title}: {word} {amount}"
-    if not process.changes:
+    if not process.changes and not any(process.get(name) for name in MAIN_FIGURES):
         return f"{title}: no change{span}"
     changed_figure = "rss_kib" if process.get("rss_kib") else "size_kib" if process.get("size_kib") else None
     if changed_figure is None:
@@ -277,6 +278,8 @@ def _main_share(changes: Sequence[Change], figure: str, total: int) -> str:
     Where much went the other way as well, a share would mislead: then both sums are given.
     """
     amounts = [change.get(figure) or 0 for change in changes]
+    if not any(amounts):
+        return ""
     gained, lost = sum(a for a in amounts if a > 0), sum(a for a in amounts if a < 0)
     if min(gained, -lost) > abs(total) / 4:
         return f" net of {format_delta_kib(gained)} and {format_delta_kib(lost)}"

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from pmapdiff.align import Match
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison, family_changes
-from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Snapshot, Totals
+from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Snapshot, Status, Totals
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View, register
 from pmapdiff.report.rows import chosen_rows, names_of
@@ -29,7 +29,7 @@ from pmapdiff.report.shape import (
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
 from pmapdiff.store import ProcessSummary, SnapshotSummary
 from pmapdiff.text import printable
-from pmapdiff.units import format_delta_kib, format_kib, format_moment_short, plural
+from pmapdiff.units import format_delta_kib, format_kib, format_moment_short, format_us, plural
 
 # What fits on a first screen.
 _ROWS = 12
@@ -120,7 +120,10 @@ def _write_each(result: Comparison, view: View, out: TextIO) -> None:
 
 
 def _is_told(process: ProcessComparison) -> bool:
-    return process.match in (Match.NEW, Match.GONE) or bool(caveats(process)) or any(map(is_telling, process.changes))
+    if process.match in (Match.NEW, Match.GONE) or any(map(is_telling, process.changes)) or any(process.get(name) for name in MAIN_FIGURES):
+        return True
+    # That a table has no counters is said of each that changed, and need not be of every other at every comparison.
+    return any(c is not None and c.status not in (Status.COMPLETE, Status.MAPS_ONLY) for c in (process.before, process.after))
 
 
 def _write_line(line: str, style: str, view: View, out: TextIO) -> None:
@@ -199,6 +202,8 @@ def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
     for capture in result.captures:
         out.write("\n")
         _write_line(f"{process_title(capture.process)}: {printable(capture.process.command_line)}", "bold", view, out)
+        if capture.read_us is not None:
+            out.write(f"  read in {format_us(capture.read_us)}\n")
         if capture.status != "complete":
             note = f": {printable(capture.note)}" if capture.note else ""
             out.write(paint(f"  note: this capture is marked {capture.status}{note}", "yellow", view) + "\n")
@@ -211,7 +216,7 @@ def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
 def _write_mappings(capture: Capture, view: View, out: TextIO) -> None:
     assert capture.table is not None
     wide = _is_wide(view)
-    totals = capture.table.totals
+    totals = capture.sums or capture.table.totals
     swap = ("swap_kib",) if totals.get("swap_kib") else ()
     figures = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", *swap, *(("anonymous_kib",) if wide else ()))
     indexes = [FIGURE_INDEX[name] for name in figures]
@@ -274,7 +279,8 @@ def write_processes(result: Sequence[ProcessSummary], view: View, out: TextIO) -
             first, last = row.totals_first.get(figure), row.totals_last.get(figure)
             delta = None if first is None or last is None else last - first
             cells += [format_kib(last), Cell(format_delta_kib(delta), "" if not delta else "red" if delta > 0 else "green")]
+        cells += [format_us(row.read_us) if row.read_us is not None else "-"] if wide else []
         program, _, arguments = row.process.command_line.partition(" ")
         rows.append([*cells, printable(f"{program if wide else program.rsplit('/', 1)[-1]} {arguments}").rstrip()])
-    header = ["PID", *(["Snaps"] if wide else []), "Size", "Rss", "± first", "Footprint", "± first", "Command"]
+    header = ["PID", *(["Snaps"] if wide else []), "Size", "Rss", "± first", "Footprint", "± first", *(["Read"] if wide else []), "Command"]
     write_table(header, frozenset([len(header) - 1]), rows, view, out, cut=cut_end)

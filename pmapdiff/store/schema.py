@@ -12,7 +12,7 @@ from pmapdiff.model import COUNTERS, FIGURES, Status
 from pmapdiff.model.counters import VOLATILE
 
 # Every revision that this version understands, oldest first; the last one is what it writes.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]
 # "pmap" as SQLite's application_id: tells our databases from other people's without a query.
 APPLICATION_ID = 0x706D6170
@@ -20,8 +20,16 @@ APPLICATION_ID = 0x706D6170
 OPEN_SEQ = 2**31 - 1
 
 # The codes of a capture's status. TIMEOUT has two: with the table (something else took too long) and without.
-STATUSES = {0: Status.COMPLETE, 1: Status.TORN, 2: Status.VANISHED, 3: Status.DENIED, 4: Status.TIMEOUT, 5: Status.TIMEOUT}
-WITH_TABLE = (0, 1, 5)
+STATUSES = {
+    0: Status.COMPLETE,
+    1: Status.TORN,
+    2: Status.VANISHED,
+    3: Status.DENIED,
+    4: Status.TIMEOUT,
+    5: Status.TIMEOUT,
+    6: Status.MAPS_ONLY,
+}
+WITH_TABLE = (0, 1, 5, 6)
 STATUS_CODES = {(status, code in WITH_TABLE): code for code, status in STATUSES.items()}
 
 VOLATILE_COLUMNS = tuple(counter.attribute for counter in COUNTERS[:VOLATILE])

@@ -37,7 +37,7 @@ class SnapshotSummary(NamedTuple):
 
 
 class ProcessSummary(NamedTuple):
-    """A process through all its captures: when it was first and last seen with a table, and its totals then."""
+    """A process through all its captures: when it was first and last seen with a table, its totals then, and how long that last read took."""
 
     process: ProcessInfo
     host: str
@@ -46,6 +46,7 @@ class ProcessSummary(NamedTuple):
     last: SnapshotRef
     totals_first: Totals
     totals_last: Totals
+    read_us: int | None
 
 
 class Store:
@@ -238,7 +239,9 @@ class Store:
             assert last.capture.totals is not None
             ref_first, ref_last = refs[first.snapshot_id], refs[last.snapshot_id]
             summaries.append(
-                ProcessSummary(last.capture.process, ref_last.host, row.n, ref_first, ref_last, first.capture.totals, last.capture.totals)
+                ProcessSummary(
+                    last.capture.process, ref_last.host, row.n, ref_first, ref_last, first.capture.totals, last.capture.totals, last.capture.read_us
+                )
             )
         return summaries
 

@@ -28,7 +28,7 @@ ALLOWED = {
     "formats": BASE | {"model"},
     "store": BASE | {"model"},
     "align": BASE | {"model"},
-    "capture": BASE | {"model", "formats.smaps"},
+    "capture": BASE | {"model", "formats.smaps", "formats.maps"},
     "compare": BASE | {"model", "align"},
     "report": BASE | {"model", "align", "compare", "store", "formats.smaps"},
     "cli": BASE | {"model", "align", "compare", "store", "formats", "capture", "report", "cli"},

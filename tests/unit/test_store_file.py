@@ -8,14 +8,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import text
 from strategies import capture_of, make
 
 from pmapdiff.errors import NotFoundError, StoreError
+from pmapdiff.formats.smaps import render_smaps
 from pmapdiff.model import Snapshot, SnapshotRef
 from pmapdiff.store import Store, default_location, sqlite_path
-from pmapdiff.store.schema import APPLICATION_ID
+from pmapdiff.store.schema import APPLICATION_ID, REVISIONS, metadata
 
+STORES = Path(__file__).resolve().parent.parent / "data/stores"
+REDIS = (STORES.parent / "redis-frozen/smaps.txt").read_bytes()
 SOMETHING = Snapshot(SnapshotRef(None, 1, "h"), (capture_of([make(0x1000, 0x2000)]),))
 
 
@@ -93,6 +98,23 @@ def test_somebody_elses_database_is_left_alone(tmp_path: Path, write: bool) -> N
     with pytest.raises(StoreError, match="not one of pmapdiff"):
         Store.open(str(path), write=write)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_a_store_of_each_older_revision_is_upgraded_by_writing(tmp_path: Path, revision: str) -> None:
+    path = tmp_path / "s.db"
+    path.write_bytes((STORES / f"{revision}.db").read_bytes())
+    store = Store.open(str(path), write=True)
+    assert store.check() == []
+    refs = [row.ref for row in store.snapshots()]
+    assert [ref.label for ref in refs] == [None, None, "before deploy"]
+    redis = [next(c for c in store.load(ref).captures if c.process.pid == 1100) for ref in refs]
+    assert [render_smaps(c.table.mappings) == REDIS for c in redis if c.table is not None] == [True, True, False]
+    store.write(SOMETHING)
+    with store.engine.connect() as connection:
+        views = (connection.execute(text(f"SELECT count(*) FROM {view}")).scalar_one() for view in ("mapping_table", "process_table"))
+        assert list(views) == [3 * 118 + 1, 3 * 2 + 1]
+    assert compare_metadata(MigrationContext.configure(store.engine.connect()), metadata) == []
 
 
 def test_a_store_cut_off_is_damaged_not_a_bug(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pmapdiff.errors import StoreError
 from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
 from pmapdiff.store import Store
 from pmapdiff.store import append as append_module
+from pmapdiff.store.intervals import IntervalWriter
 from pmapdiff.store.prune import Retention
 
 PAGE = 4096
@@ -46,7 +47,7 @@ class Recorder:
         self.store = Store.open(str(path), write=True)
 
     def record(self, moment: int, tables: dict[int, MappingTable | None], *, between: bool) -> int:
-        known = self.store.known("h", map(identity, tables)) if between else {}
+        known = self.store.known("h", [identity(pid) for pid in tables]) if between else {}
         captures = []
         for pid, one in tables.items():
             info = ProcessInfo(identity(pid), b"p%d" % pid, b"p%d\0" % pid, started_at_us=1)
@@ -119,7 +120,7 @@ def test_a_write_that_fails_is_not_remembered(tmp_path: Path, monkeypatch: pytes
     first = recorder.record(1, {1: table(chosen, 1)}, between=True)
     wanted = table(random.Random(7), 1)
     with monkeypatch.context() as patch:
-        patch.setattr(append_module.IntervalWriter, "flush", lambda _self: (_ for _ in ()).throw(StoreError("no room")))
+        patch.setattr(IntervalWriter, "flush", lambda _self: (_ for _ in ()).throw(StoreError("no room")))
         with pytest.raises(StoreError):
             recorder.record(2, {1: wanted, 2: wanted}, between=True)
     second = recorder.record(3, {1: wanted, 2: wanted}, between=True)
