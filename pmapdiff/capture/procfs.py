@@ -53,6 +53,15 @@ def read_bytes(path: str) -> bytes:
     return data
 
 
+def read_piece(path: str) -> bytes:
+    """The beginning of a /proc file, at most 512 bytes. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 512)
+    finally:
+        os.close(fd)
+
+
 class Text(NamedTuple):
     """What reading a table gave: the text, how long it took in µs, and why it was not read to its end."""
 

@@ -29,6 +29,7 @@ from pmapdiff.capture.procfs import (
     read_cgroup_memory,
     read_exe,
     read_limits,
+    read_piece,
     read_status,
     read_table,
     started_at_us,
@@ -267,10 +268,11 @@ def _settled_size_kib(memory: str) -> int:
     """The size of the address space in KiB; the smaller of two readings, a little apart.
 
     mremap accounts the new place before it gives up the old one (mm/mremap.c, move_vma, 6.18), so for a moment statm
-    says more than there ever is, and a table that has the mapping twice would seem right.
+    says more than there ever is, and a table that has the mapping twice would seem right. A process that lost its processor at
+    that very place stays there; reading a piece of maps in between waits for the lock that it holds.
     """
     size = statm_size_kib(memory)
-    read_bytes(f"{memory}/stat")
+    read_piece(f"{memory}/maps")
     return min(size, statm_size_kib(memory))
 
 

@@ -14,7 +14,7 @@ from pmapdiff.errors import NotFoundError, StoreError
 from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
 from pmapdiff.store.append import Appender
 from pmapdiff.store.bulk import chunks
-from pmapdiff.store.engine import current_revision, open_engine, shown_location, sqlite_path, translated_errors
+from pmapdiff.store.engine import READING, current_revision, open_engine, shown_location, sqlite_path, translated_errors
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
 from pmapdiff.store.known import KnownProcess
 from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture, totals_of_capture
@@ -73,6 +73,8 @@ class Store:
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with translated_errors(self.location), self.engine.connect() as connection:
+            # A store opened to be written can be read while somebody else writes, too.
+            connection.info[READING] = True
             yield connection
 
     # The sink of the recorder.
