@@ -13,8 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine
 
 from pmapdiff.store import Store
+from pmapdiff.store.schema import metadata
 
 NOBODY = 65534
 # Nothing here outlives the tests: what makes a commit durable only costs time.
@@ -105,3 +109,13 @@ def _server_program(name: str) -> str | None:
     """Debian keeps the server's programs out of the PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: path.parts[-3].zfill(4))
     return shutil.which(name) or (str(found[-1]) if found else None)
+
+
+def schema_differences(engine: Engine) -> list[object]:
+    """How the schema of a database differs from the one that the code expects."""
+    with engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
+    # Alembic does not know of indexes that are for one kind of database alone.
+    return [
+        item for item in found if not (item[0] == "add_index" and item[1].name in ("mapping_backing", "usage_detail") and engine.name == "sqlite")
+    ]

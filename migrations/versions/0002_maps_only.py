@@ -83,6 +83,10 @@ def upgrade() -> None:
     for view in ("mapping_table", "process_table"):
         op.execute(f"DROP VIEW {view}")
     _create_views()
+    if op.get_bind().dialect.name == "postgresql":
+        # Pruning looks for each removed row here; on SQLite it does without foreign keys.
+        op.create_index("mapping_backing", "mapping", ["backing_id"])
+        op.create_index("usage_detail", "usage", ["detail_id"])
 
 
 def downgrade() -> None:

@@ -119,6 +119,7 @@ def record(
     with StopRequest() as stop:
         run = _Run(stop, Schedule(every_s, count, for_s), quiet, sys.stderr if argv else sys.stdout)
         if retention is not None:
+            store.check_retention(retention)
             run.tidy = partial(store.prune, retention)
         if selection is not None:
             run.series(Recorder(selection, store, label, timeout_s, budget, run.progress))

@@ -7,24 +7,22 @@ make is 0700. A file that is not ours, or newer than we are, is refused before a
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from pmapdiff.errors import NotFoundError, StoreError
-from pmapdiff.store.holder import postgresql_writer, sqlite_writer
+from pmapdiff.store.holder import postgresql_writer
 from pmapdiff.store.schema import APPLICATION_ID, HEAD, REVISIONS
+from pmapdiff.store.trouble import BUSY_TIMEOUT_S, busy, shown_location, sqlite_path, translated_errors
 
-# How long a writer waits for another one: a snapshot is written in well under a second, a step of pruning too.
-BUSY_TIMEOUT_S = 10.0
 # In a connection's `info`: whether the next transaction only reads, though the engine is one that may write.
 READING = "pmapdiff_reading"
 _LOCK_POLL_S = 0.05
@@ -37,14 +35,6 @@ def default_location() -> str:
         return "/var/lib/pmapdiff/pmapdiff.db"
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return str(Path(state) / "pmapdiff" / "pmapdiff.db")
-
-
-def sqlite_path(location: str) -> Path | None:
-    """The file of an SQLite location (a path or a sqlite:/// URL); None if it is another database's URL."""
-    if "://" not in location:
-        return Path(location).expanduser()
-    scheme, _, rest = location.partition("://")
-    return Path(rest.removeprefix("/")) if scheme.split("+")[0] == "sqlite" else None
 
 
 def _check_file(path: Path) -> bool:
@@ -155,23 +145,8 @@ def _lock_postgresql(connection: Connection, location: str) -> None:
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({APPLICATION_ID})").scalar_one():
         if time.monotonic() > deadline:
-            raise StoreError(_busy(location, postgresql_writer(connection)))
+            raise StoreError(busy(location, postgresql_writer(connection)))
         time.sleep(_LOCK_POLL_S)
-
-
-def _busy(location: str, holder: str | None) -> str:
-    by = f" by {holder}" if holder else " by somebody else"
-    return f"the store at {location} is being written{by} for more than {BUSY_TIMEOUT_S:g} s; nothing was stored: try again later"
-
-
-def shown_location(location: str) -> str:
-    """A location as it may be printed: without the password of a URL."""
-    if "://" not in location:
-        return location
-    try:
-        return make_url(location).render_as_string(hide_password=True)
-    except ArgumentError:
-        return location.partition("://")[0] + "://..."
 
 
 def open_engine(location: str, *, write: bool, foreign_keys: bool = True) -> Engine:
@@ -211,6 +186,8 @@ def _check_revision(engine: Engine, location: str) -> str | None:
     """The schema revision of a store, None if it has none yet. Raises StoreError if it is newer than we are."""
     with translated_errors(location):
         found = current_revision(engine)
+    if found is not None and not re.fullmatch("[0-9]{4}", found):
+        raise StoreError(f"{location} is a database, but not one of pmapdiff; it was left as it is: name another with --db")
     if found is not None and found not in REVISIONS:
         raise StoreError(
             f"the store at {location} has schema {found}, made by a newer pmapdiff (this one knows up to {HEAD}); "
@@ -226,37 +203,3 @@ def current_revision(engine: Engine) -> str | None:
             return None
         row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchone()
         return None if row is None else str(row[0])
-
-
-@contextmanager
-def translated_errors(location: str) -> Iterator[None]:
-    """Turn what the database says into one line that a user can act on; bugs of ours keep their traceback."""
-    try:
-        yield
-    except DBAPIError as error:
-        said = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-        if "database is locked" in said.lower():
-            path = sqlite_path(location)
-            raise StoreError(_busy(location, None if path is None else sqlite_writer(path))) from error
-        for sign, advice in _ADVICE:
-            if sign in said.lower():
-                raise StoreError(f"{advice.format(location=location)} ({said})") from error
-        if isinstance(error.orig, sqlite3.DatabaseError) and not isinstance(error.orig, sqlite3.ProgrammingError | sqlite3.IntegrityError):
-            raise StoreError(f"the database at {location} failed: {said}") from error
-        if "connect" in said.lower():
-            raise StoreError(f"cannot connect to {location}: {said}") from error
-        raise
-
-
-_ADVICE = (
-    ("database or disk is full", "the disk of {location} is full; nothing was stored: make room and try again"),
-    ("disk i/o error", "the disk of {location} fails or is full; nothing was stored"),
-    (
-        "readonly database",
-        "the store at {location} may not be written by this user: check its owner and mode, or try again if it is only to be read",
-    ),
-    ("unable to open", "cannot open {location}: check that its folder exists and belongs to this user"),
-    ("malformed", "the database at {location} is damaged: `pmapdiff db check` says where; restore it from a backup"),
-    ("not a database", "{location} is not a database; it was left as it is"),
-    ("no such table", "the database at {location} is damaged: a table is missing"),
-)

@@ -148,6 +148,8 @@ mapping = Table(
     Column("header", LargeBinary),
     sqlite_with_rowid=False,
 )
+# Where a removed row is looked for; SQLite prunes without foreign keys, and needs no index to slow its recorders down.
+Index("mapping_backing", mapping.c.backing_id).ddl_if(dialect="postgresql")
 
 layout = Table(
     "layout",
@@ -182,6 +184,7 @@ usage = Table(
     ForeignKeyConstraint(["process_id", "no"], ["mapping.process_id", "mapping.no"]),
     sqlite_with_rowid=False,
 )
+Index("usage_detail", usage.c.detail_id).ddl_if(dialect="postgresql")
 
 
 # Where a mapping is and what it is of, in the order in which rows are written and read.

@@ -14,11 +14,12 @@ from pmapdiff.errors import NotFoundError, StoreError
 from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
 from pmapdiff.store.append import Appender
 from pmapdiff.store.bulk import chunks
-from pmapdiff.store.engine import READING, current_revision, open_engine, shown_location, sqlite_path, translated_errors
+from pmapdiff.store.engine import READING, current_revision, open_engine
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
 from pmapdiff.store.known import KnownProcess
 from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture, totals_of_capture
 from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, metadata, process, snapshot, string, totals, usage
+from pmapdiff.store.trouble import shown_location, sqlite_path, translated_errors
 from pmapdiff.text import printable
 from pmapdiff.units import format_moment_local
 
@@ -249,6 +250,14 @@ class Store:
 
     # Care.
 
+    def check_retention(self, retention: Retention) -> None:
+        """Raises StoreError for a rule that this kind of database cannot keep to."""
+        if retention.max_bytes is not None and sqlite_path(self._opened) is None:
+            raise StoreError(
+                "--max-size is for SQLite: PostgreSQL keeps the room of removed snapshots for new ones, so its size does not say how much "
+                "is left to remove; use --keep rules"
+            )
+
     def prune(
         self, retention: Retention, *, label: str | None = None, dry_run: bool = False, progress: Callable[[int], None] = lambda _: None
     ) -> Pruned:
@@ -258,11 +267,7 @@ class Store:
         """
         from pmapdiff.store.prune import Pruned, eligible, prune, superfluous
 
-        if retention.max_bytes is not None and sqlite_path(self._opened) is None:
-            raise StoreError(
-                "--max-size is for SQLite: PostgreSQL keeps the room of removed snapshots for new ones, so its size does not say how much "
-                "is left to remove; use --keep rules"
-            )
+        self.check_retention(retention)
         with self._reading() as connection:
             refs = eligible((snapshot_ref(row) for row in connection.execute(snapshot_query())), label)
         now_us = time.time_ns() // 1000
