@@ -41,12 +41,24 @@ NameOption = Annotated[
 SortOption = Annotated[str | None, typer.Option("--sort", metavar="KEY", help="size, rss, pss, dirty, anonymous, swap, footprint, name or address.")]
 TopOption = Annotated[int | None, typer.Option("--top", metavar="N", min=0, help="At most N rows; 0 for all.")]
 
+# What `record` and `schedule` record.
+EverythingOption = Annotated[bool, typer.Option("--all", "-a", help="All processes of this host but kernel threads and this one.")]
+SelectNameOption = Annotated[
+    str | None, typer.Option("--name", "-n", metavar="REGEX", help="Processes whose comm or program this regular expression is found in.")
+]
+UserOption = Annotated[str | None, typer.Option("--user", "-u", metavar="USER", help="Processes of this user (name or uid).")]
+CgroupOption = Annotated[
+    str | None, typer.Option("--cgroup", metavar="PATH", help="Processes in this cgroup or below: a path, or a part such as nginx.service.")
+]
+TreeOption = Annotated[bool, typer.Option("--tree", help="And the descendants of all these.")]
 MaxReadOption = Annotated[
     str | None, typer.Option("--max-read", metavar="DURATION", help="Take maps and totals of a process whose smaps would take longer to read: 50ms.")
 ]
 MaxStallOption = Annotated[
     str | None, typer.Option("--max-stall", metavar="DURATION", help="Likewise where one read() of smaps could hold up the process for longer: 10ms.")
 ]
+TimeoutOption = Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Give up a process whose reads take longer.")]
+
 KeepAllOption = Annotated[str | None, typer.Option("--keep-all", metavar="DURATION", help="Keep every snapshot that is younger.")]
 KeepHourlyOption = Annotated[str | None, typer.Option("--keep-hourly", metavar="DURATION", help="Keep the last one of each hour for this long.")]
 KeepDailyOption = Annotated[str | None, typer.Option("--keep-daily", metavar="DURATION", help="Keep the last one of each day for this long.")]

@@ -17,6 +17,8 @@ import typer
 
 from pmapdiff.cli._app import (
     RAW_ARGUMENTS,
+    CgroupOption,
+    EverythingOption,
     Global,
     KeepAllOption,
     KeepDailyOption,
@@ -25,6 +27,10 @@ from pmapdiff.cli._app import (
     MaxReadOption,
     MaxSizeOption,
     MaxStallOption,
+    SelectNameOption,
+    TimeoutOption,
+    TreeOption,
+    UserOption,
     check_label,
     command,
     retention_of,
@@ -59,23 +65,19 @@ pmapdiff record --all --quiet --keep-all 24h --keep-hourly 7d
 )
 def record(
     context: typer.Context,
-    everything: Annotated[bool, typer.Option("--all", "-a", help="All processes of this host but kernel threads and this one.")] = False,
+    everything: EverythingOption = False,
     pid: Annotated[list[int] | None, typer.Option("--pid", "-p", metavar="PID", help="This process; may be repeated.")] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", "-n", metavar="REGEX", help="Processes whose comm or program this regular expression is found in.")
-    ] = None,
-    user: Annotated[str | None, typer.Option("--user", "-u", metavar="USER", help="Processes of this user (name or uid).")] = None,
-    cgroup: Annotated[
-        str | None, typer.Option("--cgroup", metavar="PATH", help="Processes in this cgroup or below: a path, or a part such as nginx.service.")
-    ] = None,
-    tree: Annotated[bool, typer.Option("--tree", help="And the descendants of all these.")] = False,
+    name: SelectNameOption = None,
+    user: UserOption = None,
+    cgroup: CgroupOption = None,
+    tree: TreeOption = False,
     every: Annotated[str | None, typer.Option("--every", "-e", metavar="DURATION", help="Again and again, at this interval: 10s, 5m, 1h30m.")] = None,
     count: Annotated[int | None, typer.Option("--count", "-c", metavar="N", min=1, help="Stop after N snapshots.")] = None,
     for_: Annotated[str | None, typer.Option("--for", "-f", metavar="DURATION", help="Stop after this long.")] = None,
     label: Annotated[str | None, typer.Option("--label", "-l", metavar="TEXT", help="A name for the snapshot, to be used as a WHEN.")] = None,
     max_read: MaxReadOption = None,
     max_stall: MaxStallOption = None,
-    timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Give up a process whose reads take longer.")] = "5s",
+    timeout: TimeoutOption = "5s",
     keep_all: KeepAllOption = None,
     keep_hourly: KeepHourlyOption = None,
     keep_daily: KeepDailyOption = None,

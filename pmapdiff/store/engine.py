@@ -29,9 +29,9 @@ _LOCK_POLL_S = 0.05
 _MAGIC = b"SQLite format 3\0"
 
 
-def default_location() -> str:
-    """Where the database is if nobody says: /var/lib for root, else the user's XDG state folder."""
-    if os.geteuid() == 0:
+def default_location(*, root: bool | None = None) -> str:
+    """Where the database is if nobody says: /var/lib for root (who asks, unless it is said), else the user's XDG state folder."""
+    if os.geteuid() == 0 if root is None else root:
         return "/var/lib/pmapdiff/pmapdiff.db"
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return str(Path(state) / "pmapdiff" / "pmapdiff.db")
