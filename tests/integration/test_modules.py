@@ -31,12 +31,13 @@ ALLOWED = {
     "capture": BASE | {"model", "formats.smaps", "formats.maps"},
     "compare": BASE | {"model", "align"},
     "report": BASE | {"model", "align", "compare", "store", "formats.smaps"},
-    "cli": BASE | {"model", "align", "compare", "store", "formats", "capture", "report", "cli"},
+    "schedule": BASE,
+    "cli": BASE | {"model", "align", "compare", "store", "formats", "capture", "report", "schedule", "cli"},
     "__init__": set(),
     "__main__": {"cli"},
 }
 # numpy is pandas' own; ctypes and friends are the standard library's.
-THIRD_PARTY = {"store": {"sqlalchemy", "alembic"}, "report": {"rich", "pandas"}, "cli": {"typer"}}
+THIRD_PARTY = {"store": {"sqlalchemy", "alembic"}, "report": {"rich", "pandas"}, "schedule": {"crontab"}, "cli": {"typer"}}
 
 
 def modules() -> Iterator[tuple[str, str, ast.Module]]:
@@ -125,8 +126,8 @@ def loaded(run: Runner, *args: object) -> set[str]:
 
 
 def test_help_loads_nothing_heavy(run: Runner) -> None:
-    for args in (["--help"], ["record", "--help"], ["compare", "--help"], ["--version"]):
-        assert not (HEAVY | {"sqlalchemy", "sqlite3"}) & loaded(run, *args), args
+    for args in (["--help"], ["record", "--help"], ["compare", "--help"], ["schedule", "cron", "--help"], ["--version"]):
+        assert not (HEAVY | {"sqlalchemy", "sqlite3", "crontab"}) & loaded(run, *args), args
 
 
 def test_record_loads_nothing_heavy(run: Runner, target: Target) -> None:
