@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from backends import Backend, Cluster, Files, running_cluster
 from programs import Runner, Target
+from programs.schedulers import CronDaemon, missing
 
 SURROUNDINGS = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # What a developer's own shell may bring along. Bytecode is for speed: pmapdiff is started some hundred times.
@@ -88,3 +89,41 @@ def no_left_overs() -> Iterator[None]:
     except ChildProcessError:
         return
     raise AssertionError(f"a child process was left behind: {left}")
+
+
+_CRON_DAEMON = pytest.StashKey[CronDaemon | str]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for the cron daemon comes last: until then it has done most of its two minutes."""
+    items.sort(key=_waits_for_cron)
+
+
+def _waits_for_cron(item: pytest.Item) -> bool:
+    return "cron_daemon" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def early_cron_daemon(request: pytest.FixtureRequest, no_left_overs: None) -> Iterator[None]:  # noqa: ARG001 - it looks after this one, too
+    """Start the cron daemon before everything else, if any test of this run is about it."""
+    stash = request.session.stash
+    if not any(map(_waits_for_cron, request.session.items)):
+        yield
+        return
+    reason = missing("cron", "crontab", "/usr/sbin/cron")
+    if reason is not None:
+        stash[_CRON_DAEMON] = reason
+        yield
+        return
+    daemon = stash[_CRON_DAEMON] = CronDaemon()
+    yield
+    daemon.close()
+
+
+@pytest.fixture
+def cron_daemon(request: pytest.FixtureRequest) -> CronDaemon:
+    """A cron daemon that has run since the start of the session."""
+    daemon = request.session.stash[_CRON_DAEMON]
+    if isinstance(daemon, str):
+        pytest.skip(daemon)
+    return daemon
