@@ -21,7 +21,9 @@ from pmapdiff.cli._app import (
     KeepDailyOption,
     KeepHourlyOption,
     KeepLastOption,
+    MaxReadOption,
     MaxSizeOption,
+    MaxStallOption,
     SelectNameOption,
     TimeoutOption,
     TreeOption,
@@ -59,6 +61,8 @@ class Recorded:
     user: UserOption = None
     cgroup: CgroupOption = None
     tree: TreeOption = False
+    max_read: MaxReadOption = None
+    max_stall: MaxStallOption = None
     timeout: TimeoutOption = "5s"
     keep_all: KeepAllOption = None
     keep_hourly: KeepHourlyOption = None
@@ -73,7 +77,9 @@ class Recorded:
         if not (self.all_ or self.name is not None or self.user is not None or self.cgroup is not None):
             raise UsageError("say what to record: --all, --name, --user or --cgroup")
         Selection(self.all_, frozenset(), self.name, None if self.user is None else uid_of(self.user), self.cgroup, self.tree)
-        parse_duration(self.timeout)
+        for duration in (self.timeout, self.max_read, self.max_stall):
+            if duration is not None:
+                parse_duration(duration)
         retention_of(self.keep_all, self.keep_hourly, self.keep_daily, self.keep_last, self.max_size)
 
     def options(self) -> list[tuple[str, str | int | bool | None]]:
