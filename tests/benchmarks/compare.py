@@ -6,9 +6,10 @@ import subprocess
 import tempfile
 from contextlib import ExitStack
 
+from programs import Target
+
 from benchmarks.host import MAPPINGS, large_host
 from benchmarks.measure import PMAPDIFF, ROUNDS, Measured, Promise, print_times
-from programs import Target
 
 SNAPSHOTS = 1000
 DISTANCES = (10, 100, SNAPSHOTS)
