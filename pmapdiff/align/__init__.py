@@ -4,7 +4,7 @@ from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.families import FAMILIES, classify
 from pmapdiff.align.incarnation import align_incarnations
 from pmapdiff.align.pairing import Match, looks_same, pair_processes
-from pmapdiff.align.same_process import align_same_process
+from pmapdiff.align.same_process import align_same_process, unequal_parts
 
 __all__ = [
     "FAMILIES",
@@ -16,4 +16,5 @@ __all__ = [
     "classify",
     "looks_same",
     "pair_processes",
+    "unequal_parts",
 ]

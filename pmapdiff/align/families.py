@@ -7,7 +7,7 @@ the kernel and the common runtimes; what no rule knows is `other`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from pmapdiff.align.labels import bss_owners, object_name
 from pmapdiff.model import Mapping
@@ -51,7 +51,18 @@ def classify(mappings: Sequence[Mapping]) -> list[str]:
     """The family of each mapping of a table (in the order of its addresses)."""
     images = _images(mappings)
     owners = bss_owners(mappings)
-    families = ["image" if i in owners and _object(mappings[owners[i]]) in images else _own_family(m, images) for i, m in enumerate(mappings)]
+    # Large tables are large because the same kind of mapping stands in them again and again.
+    known: dict[Hashable, str] = {}
+    families: list[str] = []
+    for mapping in mappings:
+        likeness = (mapping.name, mapping.perms, mapping.flags, mapping.device, mapping.inode)
+        family = known.get(likeness)
+        if family is None:
+            family = known[likeness] = _own_family(mapping, images)
+        families.append(family)
+    for position, owner in owners.items():
+        if _object(mappings[owner]) in images:
+            families[position] = "image"
     _mark_go_heap(mappings, families)
     _mark_arenas(mappings, families)
     _mark_thread_stacks(mappings, families)
@@ -64,7 +75,8 @@ def _object(mapping: Mapping) -> object:
 
 def _images(mappings: Sequence[Mapping]) -> set[object]:
     """The objects that are ELF files: something of them is executable, or they are called like a library."""
-    return {_object(m) for m in mappings if m.is_file and not m.is_shared_memory and ("x" in m.perms or _SHARED_LIBRARY.search(object_name(m.name)))}
+    named = (m for m in mappings if m.name or m.inode)
+    return {_object(m) for m in named if m.is_file and not m.is_shared_memory and ("x" in m.perms or _SHARED_LIBRARY.search(object_name(m.name)))}
 
 
 def _own_family(mapping: Mapping, images: set[object]) -> str:

@@ -51,14 +51,44 @@ class _Sets:
             self._parent[max(one, other)] = min(one, other)
 
 
-def align_same_process(before: Sequence[Mapping], after: Sequence[Mapping]) -> list[Component]:
+def unequal_parts(before: Sequence[Mapping], after: Sequence[Mapping]) -> tuple[list[int], list[int]]:
+    """The positions of the mappings in those parts of the address space in which the tables differ at all. O(n) in the mappings.
+
+    A part is what has no gap in either table, so no region reaches from one into another. Between two snapshots most are the same, and
+    need no alignment. Both tables are in the order of their addresses.
+    """
+    ours: list[int] = []
+    theirs: list[int] = []
+    i = j = 0
+    while i < len(before) or j < len(after):
+        first, other = i, j
+        end = min(before[i].start if i < len(before) else after[j].start, after[j].start if j < len(after) else before[i].start)
+        while True:
+            if i < len(before) and before[i].start <= end:
+                end = max(end, before[i].end)
+                i += 1
+            elif j < len(after) and after[j].start <= end:
+                end = max(end, after[j].end)
+                j += 1
+            else:
+                break
+        if before[first:i] != after[other:j]:
+            ours.extend(range(first, i))
+            theirs.extend(range(other, j))
+    return ours, theirs
+
+
+def align_same_process(
+    before: Sequence[Mapping], after: Sequence[Mapping], families: tuple[Sequence[str], Sequence[str]] | None = None
+) -> list[Component]:
     """The regions of two tables of one process, each mapping in exactly one. O(n log n) in the mappings.
 
-    Both tables are in the order of their addresses.
+    Both tables are in the order of their addresses. `families` are those of the mappings, which need to be given for
+    parts of tables: what a mapping is for can depend on the others.
     """
     shift = len(before)
     sets = _Sets(shift + len(after))
-    families = (classify(before), classify(after))
+    families = families or (classify(before), classify(after))
     _join_runs(before, families[0], sets, 0)
     _join_runs(after, families[1], sets, shift)
     overlapping: set[int] = set()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from pmapdiff.cli._app import argument_text
 from pmapdiff.errors import NotFoundError, StoreError, UsageError
+from pmapdiff.model import Snapshot, SnapshotRef
 from pmapdiff.text import printable
 
 if TYPE_CHECKING:
     from pmapdiff.cli._app import Global
     from pmapdiff.formats import SavedTable
-    from pmapdiff.model import Snapshot
     from pmapdiff.store import ProcessFilter, Store
 
 
@@ -26,19 +26,22 @@ class Source:
         self._wanted = wanted
         self._store: Store | None = None
 
-    def load(self, text: str) -> Snapshot:
-        """The snapshot that a WHEN means, with the tables of the wanted processes.
+    def load(self, *texts: str) -> list[Snapshot]:
+        """The snapshots that these WHENs mean, with the tables of the wanted processes.
 
-        A path, or the name of a file that is no number, keyword or time, is a saved file. The snapshot may hold none of the
+        A path, or the name of a file that is no number, keyword or time, is a saved file. A snapshot may hold none of the
         wanted processes. Raises NotFoundError.
         """
-        if "/" in text or self._is_file_name(text):
-            return self._load_file(text)
+        found = [self._load_file(text) if "/" in text or self._is_file_name(text) else self._resolve(text) for text in texts]
+        refs = [item for item in found if isinstance(item, SnapshotRef)]
+        loaded = iter(self._store.load_all(refs, self._wanted) if self._store is not None else ())
+        return [next(loaded) if isinstance(item, SnapshotRef) else item for item in found]
+
+    def _resolve(self, text: str) -> SnapshotRef:
         try:
             if self._store is None:
                 self._store = self._options.open_store()
-            store = self._store
-            return store.load(store.resolve(argument_text(text), self._wanted), self._wanted)
+            return self._store.resolve(argument_text(text), self._wanted)
         except (NotFoundError, StoreError) as error:
             if Path(text).suffix and not Path(text).exists():
                 raise NotFoundError(f"there is no file {printable(text)!r}, and as a snapshot: {error}") from None
@@ -63,7 +66,6 @@ class Source:
 
     def _load_file(self, path: str) -> Snapshot:
         from pmapdiff.formats.saved import modified_us, read_saved, saved_capture
-        from pmapdiff.model import Snapshot, SnapshotRef
 
         tables = read_saved(path)
         warn(tables)

@@ -56,7 +56,7 @@ def compare(
         raise UsageError("--same and --restarted contradict each other: give one of them")
     view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top)
     source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name))
-    earlier, later = source.load(before), source.load(after)
+    earlier, later = source.load(before, after)
     source.demand(earlier, later)
     result = compare_snapshots(earlier, later, same=True if same else False if restarted else None)
     write_report("compare", form, result, view, sys.stdout)

@@ -36,6 +36,6 @@ def show(
     from pmapdiff.store import ProcessFilter
 
     source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name))
-    snapshot = source.load(when)
+    (snapshot,) = source.load(when)
     source.demand(snapshot)
     write_report("show", form, snapshot, screen_view(sort=sort, top=top), sys.stdout)

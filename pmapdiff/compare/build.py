@@ -6,10 +6,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from pmapdiff.align import FAMILIES, Component, Match, Relation, align_incarnations, align_same_process, classify, looks_same, pair_processes
+from pmapdiff.align import (
+    FAMILIES,
+    Component,
+    Match,
+    Relation,
+    align_incarnations,
+    align_same_process,
+    classify,
+    looks_same,
+    pair_processes,
+    unequal_parts,
+)
 from pmapdiff.align.labels import bss_owners, display_name, same_object_name
 from pmapdiff.compare.result import Change, Comparison, FamilyChange, ProcessComparison
-from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, ProcessInfo, Snapshot, SnapshotRef
+from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, ProcessInfo, Snapshot, SnapshotRef, Totals
 from pmapdiff.model.counters import RSS, subtract_figures, sum_figures
 from pmapdiff.text import decode
 
@@ -95,7 +106,8 @@ class _Builder:
     def __init__(self, before: Sequence[Mapping], after: Sequence[Mapping], known: list[bool], *, addresses_count: bool) -> None:
         self._before, self._after, self._known = before, after, known
         self._addresses_count = addresses_count
-        self._families_before, self._families_after = classify(before), classify(after)
+        self._families_before = classify(before)
+        self._families_after = self._families_before if after is before else classify(after)
 
     def mask(self, figures: Figures) -> Figures:
         """Figures without those that one of the tables lacks: half a difference is none."""
@@ -103,9 +115,8 @@ class _Builder:
 
     def changes(self) -> Iterable[Change]:
         """Every component that is not what it was."""
-        align = align_same_process if self._addresses_count else align_incarnations
         owners_before, owners_after = bss_owners(self._before), bss_owners(self._after)
-        for component in align(self._before, self._after):
+        for component in self._components():
             before = tuple([self._before[i] for i in component.before])
             after = tuple([self._after[j] for j in component.after])
             if component.relation is Relation.SAME and len(before) == len(after) and self._are_unchanged(before, after):
@@ -130,6 +141,15 @@ class _Builder:
                 after=after,
                 delta=delta,
             )
+
+    def _components(self) -> Iterable[Component]:
+        """The regions of the two tables; of one process's only those near which anything is different."""
+        if not self._addresses_count:
+            return align_incarnations(self._before, self._after)
+        ours, theirs = unequal_parts(self._before, self._after)
+        families = [self._families_before[i] for i in ours], [self._families_after[j] for j in theirs]
+        found = align_same_process([self._before[i] for i in ours], [self._after[j] for j in theirs], families)
+        return (replace(c, before=tuple([ours[i] for i in c.before]), after=tuple([theirs[j] for j in c.after])) for c in found)
 
     def _delta(self, before: Sequence[Mapping], after: Sequence[Mapping]) -> Figures:
         return self.mask(subtract_figures(sum_figures(m.figures for m in after), sum_figures(m.figures for m in before)))
@@ -186,20 +206,23 @@ class _Builder:
 
     def families(self) -> tuple[FamilyChange, ...]:
         """The families that either table has, in the order of `FAMILIES`."""
-        sides: list[dict[str, list[Mapping]]] = []
-        for mappings, families in ((self._before, self._families_before), (self._after, self._families_after)):
-            rows: dict[str, list[Mapping]] = defaultdict(list)
-            for mapping, family in zip(mappings, families, strict=True):
-                rows[family].append(mapping)
-            sides.append(rows)
-        ours, theirs = sides
+        ours = _sums_by_family(self._before, self._families_before)
+        theirs = ours if self._after is self._before else _sums_by_family(self._after, self._families_after)
+        nothing = Totals(0, sum_figures(()))
         result = []
         for family in FAMILIES:
             if family in ours or family in theirs:
-                before, after = (MappingTable(tuple(rows[family])).totals.figures for rows in sides)
-                delta = self.mask(subtract_figures(after, before))
-                result.append(FamilyChange(family, len(ours[family]), len(theirs[family]), before, after, delta))
+                before, after = ours.get(family, nothing), theirs.get(family, nothing)
+                delta = self.mask(subtract_figures(after.figures, before.figures))
+                result.append(FamilyChange(family, before.mappings, after.mappings, before.figures, after.figures, delta))
         return tuple(result)
+
+
+def _sums_by_family(mappings: Sequence[Mapping], families: Sequence[str]) -> dict[str, Totals]:
+    rows: dict[str, list[Mapping]] = defaultdict(list)
+    for mapping, family in zip(mappings, families, strict=True):
+        rows[family].append(mapping)
+    return {family: MappingTable(tuple(members)).totals for family, members in rows.items()}
 
 
 def family_changes(processes: Iterable[ProcessComparison]) -> list[FamilyChange]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Column, ColumnElement, Row, Select, and_, bindparam, func, select
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, and_, bindparam, func, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import (
@@ -51,32 +51,58 @@ def _raw(value: Any) -> bytes | None:
     return None if value is None else bytes(value)
 
 
+class _Kept(NamedTuple):
+    """The last table of a process that was loaded: its rows with the first and the last capture that they stand in."""
+
+    seq: int
+    table: MappingTable
+    rows: list[tuple[int, int, Mapping]]
+
+
 class TableReader:
-    """Loads mapping tables; keeps the interned rows that it has seen."""
+    """Loads mapping tables; keeps the interned rows that it has seen, and the last table of each process.
+
+    Of two tables of one process what is the same is read once, and is the same object. So a reader is good for one transaction.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._protections: dict[int, tuple[str, bytes | None]] = {}
         self._backings: dict[int, tuple[str | None, int | None, bytes]] = {}
         self._details: dict[int, _Detail] = {}
+        self._kept: dict[int, _Kept] = {}
 
     def table(self, process_id: int, seq: int) -> MappingTable:
         """The mapping table that the capture `seq` of a process has."""
-        rows = fetch_tuples(self._connection, _table_query(), {"process": process_id, "seq": seq})
-        mappings = self._mappings(rows)
-        mappings.sort(key=lambda m: (m.start, m.end))
-        return MappingTable(tuple(mappings))
+        kept = self._kept.get(process_id)
+        lasting: list[tuple[int, int, Mapping]] = []
+        query = _table_query()
+        if kept is not None:
+            lasting = [row for row in kept.rows if row[0] <= seq <= row[1]]
+            # What else there is began after the table that is kept, or ended before it.
+            query = query.where(usage.c.first_seq > kept.seq if seq > kept.seq else usage.c.last_seq < kept.seq)
+        found = fetch_tuples(self._connection, query, {"process": process_id, "seq": seq})
+        if kept is not None and not found and len(lasting) == len(kept.rows):
+            return kept.table
+        rows = [*lasting, *self._dated(found)]
+        rows.sort(key=lambda row: (row[2].start, row[2].end))
+        table = MappingTable(tuple([mapping for _, _, mapping in rows]))
+        self._kept[process_id] = _Kept(seq, table, rows)
+        return table
 
     def history(self, process_id: int) -> list[tuple[int, int, Mapping]]:
         """Every mapping that a process ever had, with the first and the last capture that it stood in like this."""
-        rows = fetch_tuples(self._connection, _mapping_query(usage.c.first_seq, usage.c.last_seq).where(usage.c.process_id == process_id))
-        return [(first, last, mapping) for (*_, first, last), mapping in zip(rows, self._mappings([row[:-2] for row in rows]), strict=True)]
+        return self._dated(fetch_tuples(self._connection, _mapping_query().where(usage.c.process_id == process_id)))
+
+    def _dated(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, int, Mapping]]:
+        """The mappings of rows as `_mapping_query` gives them, each with its first and last capture."""
+        return [(row[-2], row[-1], mapping) for row, mapping in zip(rows, self._mappings(rows), strict=True)]
 
     def _mappings(self, rows: Sequence[tuple[Any, ...]]) -> list[Mapping]:
         self._learn(rows)
         protections, backings, details = self._protections, self._backings, self._details
         mappings = []
-        for start, end, offset, protection_id, backing_id, header, detail_id, *volatile in rows:
+        for start, end, offset, protection_id, backing_id, header, detail_id, *volatile, _first, _last in rows:
             perms, flags = protections[protection_id]
             rare, form, extra = details[detail_id]
             mappings.append(
@@ -118,13 +144,14 @@ class TableReader:
                 self._details[number] = (tuple(rare), None if template is None else layout_of(bytes(template)), values)
 
 
-def _mapping_query(*more: Column[Any]) -> Select[Any]:
-    """Mappings with their counters, in the order that `TableReader` reads, and further columns behind them."""
+def _mapping_query() -> Select[Any]:
+    """Mappings with their counters, and their first and last capture, in the order that `TableReader` reads."""
     return select(
         *GEOMETRY,
         usage.c.detail_id,
         *(usage.c[name] for name in VOLATILE_COLUMNS),
-        *more,
+        usage.c.first_seq,
+        usage.c.last_seq,
     ).join_from(usage, mapping, (mapping.c.process_id == usage.c.process_id) & (mapping.c.no == usage.c.no))
 
 

@@ -168,14 +168,21 @@ class Store:
 
     def load(self, ref: SnapshotRef, wanted: ProcessFilter = EVERYTHING) -> Snapshot:
         """A snapshot with the mapping tables of the wanted processes; it may hold none of them."""
-        assert ref.id is not None
+        return self.load_all([ref], wanted)[0]
+
+    def load_all(self, refs: Iterable[SnapshotRef], wanted: ProcessFilter = EVERYTHING) -> list[Snapshot]:
+        """Several snapshots as of one moment of the store. What two tables of a process have in common is the same object."""
         with self._reading() as connection:
             reader = TableReader(connection)
-            captures: list[Capture] = []
-            for stored in captures_of(connection, ref.id):
-                item = stored.capture
-                if wanted.accepts(item.process):
-                    captures.append(item._replace(table=reader.table(stored.process_id, stored.seq)) if item.totals is not None else item)
+            return [self._load(connection, reader, ref, wanted) for ref in refs]
+
+    def _load(self, connection: Connection, reader: TableReader, ref: SnapshotRef, wanted: ProcessFilter) -> Snapshot:
+        assert ref.id is not None
+        captures: list[Capture] = []
+        for stored in captures_of(connection, ref.id):
+            item = stored.capture
+            if wanted.accepts(item.process):
+                captures.append(item._replace(table=reader.table(stored.process_id, stored.seq)) if item.totals is not None else item)
         return Snapshot(ref, tuple(captures))
 
     def snapshots(self, limit: int | None = None) -> list[SnapshotSummary]:
