@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import random
 import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from programs import Runner, Target
 
-from pmapdiff.formats.smaps import render_smaps
 from pmapdiff.store import Store
 
-KILLS = 50
+KILLS = 200
 NEW_STORES = 6
 
 
-def fingerprints(db: Path, known: dict[int, str]) -> dict[int, str]:
-    """A digest of everything that each snapshot holds, except for those that are known already."""
+def contents(db: Path, known: Mapping[int, object]) -> dict[int, object]:
+    """Everything that each snapshot holds, except for those that are known already."""
     store = Store.open(str(db))
-    found = {}
+    found: dict[int, object] = {}
     for summary in store.snapshots():
         assert summary.ref.id is not None
         if summary.ref.id in known:
             continue
-        digest = hashlib.sha256(repr(summary.ref).encode())
         loaded = store.load(summary.ref)
         # Two processes, both with a table, or it is no whole snapshot.
         assert len(loaded.captures) == 2, summary
         for capture in loaded.captures:
             assert capture.table is not None, capture
             assert capture.totals == capture.table.totals
-            digest.update(repr((capture.process, capture.status, capture.threads, capture.totals)).encode())
-            digest.update(render_smaps(capture.table.mappings))
-        found[summary.ref.id] = digest.hexdigest()
+        found[summary.ref.id] = (
+            summary.ref,
+            [capture._replace(table=None) for capture in loaded.captures],
+            [c.table.mappings for c in loaded.captures if c.table],
+        )
     return found
 
 
@@ -50,45 +50,58 @@ def integrity(db: Path) -> None:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-def kill_after(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """SIGKILL, unless it ends before by itself."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-        raise AssertionError(f"the recorder ended by itself: {process.returncode}")
-    process.kill()
-    process.wait()
-
-
 @pytest.fixture
 def busy() -> Iterator[tuple[Target, Target]]:
-    with Target("busy.py", 100) as one, Target("busy.py", 150) as other:
+    with Target("busy.py", 20) as one, Target("busy.py", 40) as other:
         yield one, other
 
 
-def test_killed_fifty_times(run: Runner, busy: tuple[Target, Target]) -> None:
+def test_killed_two_hundred_times(run: Runner, busy: tuple[Target, Target]) -> None:
+    """A series and, every fourth time, a prune: what was whole stays as it was, and what goes is what was to go."""
     chosen = random.Random(4)
     pids = [argument for target in busy for argument in ("--pid", target.pid)]
-    run("record", *pids).ok()
-    known = fingerprints(run.db, {})
-    killed_at_work = 0
+    # In this process, so that its forks find everything imported.
+    run.here("record", *pids, "--label", "kept").ok()
+    run.here("record", *pids).ok()
+    run.here("prune", "--keep-last", 2).ok()
+    known = contents(run.db, {})
+    newest = 2
+    at_work: Counter[str] = Counter()
     for number in range(KILLS):
-        with run.started("record", *pids, "--every", "10ms", "--count", 100000) as recorder:
-            assert recorder.stdout is not None
-            # A third of them while it opens the store and takes its first snapshot, the others at work.
-            announced = [] if number % 3 == 0 else [recorder.stdout.readline()]
-            kill_after(recorder, chosen.uniform(0.1, 0.35) if number % 3 == 0 else chosen.uniform(0, 0.03))
-            announced += recorder.stdout.read().splitlines(keepends=True)
+        pruning = number % 4 == 3
+        args = ["prune", "--keep-last", 2] if pruning else ["record", *pids, "--every", "10ms", "--count", 100000]
+        with run.forked(*args) as victim:
+            # Every other recorder is at work, the others may still open the store.
+            announced = victim.out.next() + b"\n" if number % 2 == 0 else b""
+            victim.signal_after(chosen.uniform(0, 0.05))
+            ended = victim.wait()
+        assert ended.code == -9 or (pruning and ended.code == 0), ended
+        assert ended.stderr == b"", ended
         integrity(run.db)
-        new = fingerprints(run.db, known)
-        # What it said it had stored is stored; one more may be, that it had no time to speak of.
-        said = [int(match[1]) for line in announced if (match := re.match(rb"snapshot (\d+): 2 processes.*\n", line))]
-        assert list(new)[: len(said)] == said
-        assert len(new) - len(said) in (0, 1)
-        killed_at_work += bool(new)
-        known |= new
-    assert killed_at_work >= KILLS // 2
-    assert list(known) == list(range(1, len(known) + 1))
-    assert fingerprints(run.db, {}) == known
+        if pruning:
+            left = contents(run.db, {})
+            gone = sorted(known.keys() - left.keys())
+            assert left == {key: value for key, value in known.items() if key not in gone}
+            # The oldest first, never the last two and never the one with a label.
+            assert gone == sorted(known.keys() - {1})[: len(gone)]
+            assert len(left) >= min(3, len(known))
+            at_work["prune"] += bool(gone) and ended.code == -9
+            known = left
+        else:
+            new = contents(run.db, known)
+            # What it said it had stored is stored; one more may be, that it had no time to speak of.
+            said = [int(match[1]) for match in re.finditer(rb"snapshot (\d+): 2 processes.*\n", announced + ended.stdout)]
+            assert list(new)[: len(said)] == said
+            assert len(new) - len(said) in (0, 1)
+            assert list(new) == list(range(newest + 1, newest + 1 + len(new)))
+            at_work["record"] += bool(new)
+            known |= new
+        newest = max(newest, *known)
+        if number % 20 == 19:
+            assert Store.open(str(run.db)).check() == []
+    assert at_work["record"] >= KILLS // 4, at_work
+    assert at_work["prune"] >= KILLS // 40, at_work
+    assert contents(run.db, {}) == known
     assert run("db", "check").ok().out == "the store is sound\n"
 
 
