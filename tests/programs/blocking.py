@@ -1,6 +1,7 @@
 """A hostile process: whoever reads its smaps or cmdline waits until somebody answers, and nobody does.
 
-Usage: blocking.py FOLDER. Prints `ready PID`, reads from standard input, and never ends by itself. Needs root.
+Usage: blocking.py FOLDER [later]. Prints `ready PID`, reads from standard input, and never ends by itself. Needs root.
+With `later` it begins to block when it gets a line, and then prints `blocked`.
 
 A thread reads, through /proc/self/mem, a page of a FUSE file whose server never answers: it waits with mmap_lock held
 for reading (mm/memory.c, __access_remote_vm: no FAULT_FLAG_ALLOW_RETRY). Another thread maps memory: it waits for the lock to write, and a
@@ -101,12 +102,16 @@ def main() -> None:
     # wchan needs no lock of ours; everything that follows is imported and mapped.
     state = Path(f"/proc/self/task/{writer_id[0]}/stat")
     state.read_bytes()
+    ready, later = b"ready %d\n" % os.getpid(), sys.argv[2:] == ["later"]
+    if later:
+        os.write(1, ready)
+        os.read(0, 1)
     reading.start()
     os.read(asked, 1)
     go.set()
     while state.read_bytes().rpartition(b")")[2].split()[0] != b"D":
         pass
-    os.write(1, b"ready %d\n" % os.getpid())
+    os.write(1, b"blocked\n" if later else ready)
     os.read(0, 1)
 
 

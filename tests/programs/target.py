@@ -4,10 +4,12 @@ Ends when its standard input does. Runs without transparent huge pages, so that 
 """
 
 import ctypes
+import fcntl
 import json
 import mmap
 import os
 import signal
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -17,6 +19,11 @@ PAGE = mmap.PAGESIZE
 PR_SET_THP_DISABLE, PR_SET_NAME = 41, 15
 MAP_FIXED_NOREPLACE, MREMAP_MAYMOVE, MREMAP_FIXED = 0x100000, 1, 2
 SYS_EXIT = {"x86_64": 60, "aarch64": 93}
+SYS_USERFAULTFD = {"x86_64": 323, "aarch64": 282}
+SYS_CLONE3 = 435
+PR_SET_DUMPABLE, PR_SET_MM, PR_SET_MM_MAP = 4, 35, 14
+# linux/userfaultfd.h
+UFFD_API, UFFDIO_API, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MISSING = 0xAA, 0xC018AA3F, 0xC020AA00, 1
 
 libc = ctypes.CDLL(None, use_errno=True)
 _LONG, _INT, _POINTER = ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p
@@ -87,20 +94,34 @@ def do_brk(size: int) -> int:
     return check(libc.sbrk(size))
 
 
-def do_fork() -> int:
-    """Start a child that does nothing until told to end; returns its pid when it runs."""
+def fork_as(pid: int) -> int:
+    """fork, and the child gets this pid, if nobody has it (linux/sched.h, clone_args.set_tid). Needs CAP_CHECKPOINT_RESTORE."""
+    wanted = (ctypes.c_int * 1)(pid)
+    arguments = struct.pack("<11Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(wanted), 1, 0)
+    return check(libc.syscall(SYS_CLONE3, arguments, len(arguments)))
+
+
+def do_fork(pid: int | None = None, argv: list[str] | None = None) -> int:
+    """Start a child, with this pid if one is given; returns its pid when it runs.
+
+    It does nothing until told to end, or becomes a program that ends with its standard input.
+    """
     running, running_end = os.pipe()
     end, end_end = os.pipe()
-    pid = os.fork()
+    pid = os.fork() if pid is None else fork_as(pid)
     if pid == 0:
         os.close(end_end)
+        if argv is not None:
+            os.dup2(end, 0)
+            os.execv(argv[0], argv)
         os.write(running_end, b"!")
         os.read(end, 1)
         os._exit(0)
     os.close(end)
+    os.close(running_end)
+    # It says that it runs, or the pipe ends with its exec.
     os.read(running, 1)
     os.close(running)
-    os.close(running_end)
     children.append((pid, end_end))
     return pid
 
@@ -128,6 +149,33 @@ def do_exec() -> None:
 
 def do_name(name: str) -> int:
     return check(libc.prctl(PR_SET_NAME, os.fsencode(name), 0, 0, 0))
+
+
+def do_enter(folder: str) -> int:
+    """Make a folder, and go there."""
+    os.mkdir(folder)
+    os.chdir(folder)
+    return 0
+
+
+def do_undumpable() -> int:
+    """What is secret about this process is root's from now on."""
+    return check(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+
+
+def do_lose_command_line(address: int) -> int:
+    """Have the command line at an address where every access waits for a userfaultfd, which nobody serves; returns that."""
+    do_map(PAGE, address)
+    fd = check(libc.syscall(SYS_USERFAULTFD[os.uname().machine], os.O_CLOEXEC))
+    fcntl.ioctl(fd, UFFDIO_API, struct.pack("<3Q", UFFD_API, 0, 0))
+    fcntl.ioctl(fd, UFFDIO_REGISTER, struct.pack("<4Q", address, PAGE, UFFDIO_REGISTER_MODE_MISSING, 0))
+    with open("/proc/self/stat", "rb") as file:
+        fields = [0, *map(int, file.read().rpartition(b")")[2].split()[1:])]
+    # From proc(5), field 3 on: start_code, end_code, startstack, start_data, end_data, start_brk, arg_start, arg_end, env_start, env_end.
+    code, data, stack, environment = fields[23:25], fields[42:44], fields[25], fields[47:49]
+    layout = struct.pack("<11QQIi", *code, *data, fields[44], libc.sbrk(0), stack, address, address + PAGE, *environment, 0, 0, -1)
+    check(libc.prctl(PR_SET_MM, PR_SET_MM_MAP, layout, len(layout), 0))
+    return fd
 
 
 def do_kill(number: int) -> int:
