@@ -424,7 +424,7 @@ def overwritten(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def mistaken(data: bytes) -> Iterator[tuple[str, bytes]]:
-    chosen = random.Random(2)
+    chosen = random.Random(7)
     for _ in range(12):
         at, length = chosen.randrange(100, len(data) - 300), chosen.choice((4, 16, 300))
         yield f"{length} bytes at {at}", data[:at] + chosen.randbytes(length) + data[at + length :]
@@ -452,6 +452,30 @@ def test_a_damaged_file(run: Runner, target: Target, damages: Callable[[bytes], 
                 shown = {number: run.here("show", number, "--format", "smaps").stdout for number in texts}
                 found += [f"{what}: sound, but {number} is another table" for number in texts if shown[number] != texts[number]]
     assert not found, "\n".join(found)
+
+
+NONSENSE = [
+    "DELETE FROM backing",
+    "DELETE FROM totals",
+    "UPDATE detail SET extra = '{'",
+    "UPDATE usage SET rss_kib = 'a'",
+    "UPDATE capture SET status = 99",
+    "UPDATE snapshot SET taken_at = 'x'",
+]
+
+
+@pytest.mark.parametrize("change", NONSENSE)
+@pytest.mark.xfail(strict=True, reason="a traceback of KeyError, TypeError, AssertionError or JSONDecodeError out of load.py, store.py or check.py")
+def test_rows_that_make_no_sense(run: Runner, change: str) -> None:
+    """SQLite takes any value in any column."""
+    made(run.db)
+    with contextlib.closing(sqlite3.connect(run.db)) as connection:
+        connection.execute("PRAGMA ignore_check_constraints=1")
+        connection.execute(change)
+        connection.commit()
+    clean(run.here("db", "check"), 2)
+    for args in (["show"], ["show", 1, "--format", "smaps"], ["compare", 1, 4], ["processes"], ["snapshots"], ["db", "info"]):
+        clean(run.here(*args), 0, 2)
 
 
 @pytest.mark.parametrize(
