@@ -96,7 +96,7 @@ def test_thousands_of_short_lived_processes(run: Runner) -> None:
         # The two loops are always there.
         assert sum(capture.status == "complete" for capture in captures) >= 2, ref
         seen.update(capture.status for capture in captures)
-    assert seen["vanished"] > 10, seen
+    assert seen["vanished"] > 0, seen
     assert seen["denied"] == seen["timeout"] == 0, seen
 
 

@@ -177,6 +177,9 @@ class Forked:
                 sys.stdout, sys.stderr = (open(fd, "w", buffering=fd == 2 or -1, encoding="utf-8", closefd=False) for fd in (1, 2))  # noqa: SIM115
                 sys.argv = ["pmapdiff", *arguments]
                 main()
+            except KeyboardInterrupt:
+                # Only before `main` has begun: it answers for what comes then.
+                os._exit(130)
             finally:
                 os._exit(99)
         os.close(out_end)
