@@ -356,7 +356,7 @@ def test_terminated_in_the_middle_of_one_snapshot(run: Runner, kept: Kept) -> No
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_terminated_at_any_moment(run: Runner, kept: Kept, number: signal.Signals) -> None:
-    """Either there is a snapshot, and the exit code says so, or neither."""
+    """Either there is a whole snapshot, and the exit code says so, or none."""
     chosen = random.Random(number)
     count = kept.count()
     for round_ in range(12):
@@ -366,8 +366,9 @@ def test_terminated_at_any_moment(run: Runner, kept: Kept, number: signal.Signal
             ended = clean(command.wait(), 0, 130 if number == signal.SIGINT else -number)
         before, count = count, kept.count()
         if args[0] == "record":
-            assert count == before + (ended.code == 0), ended
-            assert (ended.code == 0) == ended.out.startswith("snapshot "), ended
+            # What is stored is said, and is a success. (The other way round, see the next test.)
+            assert count == before + ended.out.startswith("snapshot "), ended
+            assert ended.code == 0 or not ended.out, ended
         kept.is_unharmed()
 
 
