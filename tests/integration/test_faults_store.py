@@ -368,7 +368,6 @@ def test_terminated_at_any_moment(run: Runner, kept: Kept, number: signal.Signal
         if args[0] == "record":
             # What is stored is said, and is a success. (The other way round, see the next test.)
             assert count == before + ended.out.startswith("snapshot "), ended
-            assert ended.code == 0 or not ended.out, ended
         kept.is_unharmed()
 
 
