@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from pmapdiff.errors import CaptureError
 from pmapdiff.units import format_us
 
 PROC = "/proc"
@@ -308,8 +309,14 @@ def _read_number(path: bytes) -> int | None:
 
 @cache
 def boot_id() -> str:
-    """The kernel's id of this boot."""
-    return read_bytes(f"{PROC}/sys/kernel/random/boot_id").decode("ascii").strip()
+    """The kernel's id of this boot. Raises CaptureError where /proc does not show it."""
+    try:
+        return read_bytes(f"{PROC}/sys/kernel/random/boot_id").decode("ascii").strip()
+    except OSError as error:
+        raise CaptureError(
+            f"cannot read {PROC}/sys/kernel/random/boot_id ({error.strerror}): pmapdiff needs the whole of /proc, "
+            "which subset=pid (ProcSubset=pid of systemd) hides"
+        ) from None
 
 
 @cache

@@ -7,7 +7,6 @@ that moved a mapping every millisecond this found all 529 torn tables, and it ne
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -42,7 +41,7 @@ from pmapdiff.formats.maps import parse_live_maps, sizes_of_maps
 from pmapdiff.formats.smaps import SmapsParser
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Status, Totals
 from pmapdiff.model.mapping import VSYSCALL
-from pmapdiff.text import decode
+from pmapdiff.text import decode, digest_of
 
 # A busy process is torn now and then; three more tries got a whole table of all but those that never stop moving.
 ATTEMPTS = 4
@@ -64,17 +63,6 @@ class KnownText(LastRead, Protocol):
         """Whether the sink knows who it is: its program and command line."""
 
 
-def digest_of(text: bytes, counted: MemoryStatus | None = None) -> bytes:
-    """16 bytes that tell texts apart, and what was counted beside a text without counters.
-
-    SHA-256 is the fastest there is where the processor has it (14 MB in 11 ms).
-    """
-    digest = hashlib.sha256(text)
-    if counted is not None:
-        digest.update(repr(tuple(counted)).encode())
-    return digest.digest()[:16]
-
-
 class _Text(NamedTuple):
     """What was read of a process: smaps, or maps and what the kernel has counted, and why (`reduced`)."""
 
@@ -82,6 +70,11 @@ class _Text(NamedTuple):
     read_us: int | None
     reduced: str | None = None
     counted: MemoryStatus | None = None
+
+    @property
+    def beside(self) -> tuple[bytes, ...]:
+        """What tells a text without counters from another beside itself: what was counted."""
+        return () if self.counted is None else (repr(tuple(self.counted)).encode(),)
 
     def totals_of(self, table: MappingTable) -> Totals | None:
         """The totals of a table without counters, from what the kernel has counted; None for one that has them."""
@@ -148,13 +141,16 @@ class ProcessReader:
             spent_us += text.read_us or 0
             after = _settled_size_kib(memory)
             again = identify(stat.pid)
+            if again.start_ticks != stat.start_ticks:
+                # The pid has changed hands: whoever has it now is another process, and in the next snapshot.
+                return Capture(info, Status.VANISHED, note="it ended while it was read, and its pid was used again"), stat
             if again.exec_key != stat.exec_key:
                 # Another program runs here now: it is a process of its own, and this text may be half of each.
                 stat, known = again, None
                 continue
             if not text.data or not after:
                 return Capture(info, Status.VANISHED, note="it exited while it was read"), stat
-            digest = digest_of(text.data, text.counted)
+            digest = digest_of(text.data, *text.beside)
             last = attempt == ATTEMPTS or spent_us > self._most_to_repeat_us
             moved = before != after and not last and spent_us < _RETRY_BUDGET_US
             status = Status.COMPLETE if text.reduced is None else Status.MAPS_ONLY
@@ -168,6 +164,8 @@ class ProcessReader:
                 table, reason = None, error.reason
             else:
                 reason = torn_reason(table, before, after)
+                if not last and is_between_programs(table):
+                    continue
             if reason is None and moved:
                 continue
             if table is not None and reason is None:
@@ -279,6 +277,11 @@ def _settled_size_kib(memory: str) -> int:
 def _is_last(mapping: Mapping) -> bool:
     """Whether a table may end here: with [vsyscall], or, where there is none (32-bit programs have none), with [stack]."""
     return mapping.name == VSYSCALL or (mapping.name == b"[stack]" and (mapping.end <= 1 << 32 or not has_vsyscall()))
+
+
+def is_between_programs(table: MappingTable) -> bool:
+    """Whether there is nothing that could run: an exec has made the new address space and not yet mapped the program."""
+    return not any(mapping.perms[2] == "x" and not mapping.is_kernel for mapping in table.mappings)
 
 
 def torn_reason(table: MappingTable, before_kib: int, after_kib: int) -> str | None:

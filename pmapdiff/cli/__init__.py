@@ -85,9 +85,29 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _bug() -> int:
-    """Print the traceback; Python would exit 1, which means findings here."""
+    """Print the traceback; Python would exit 1, which means findings here. If a store is damaged, that is said instead."""
+    failure = sys.exc_info()[1]
+    damage = _damage()
+    if damage is not None:
+        sys.stdout.flush()
+        sys.stderr.write(f"pmapdiff: {printable(damage)} ({type(failure).__name__})\n")
+        return 2
     sys.excepthook(*sys.exc_info())
     return 2
+
+
+def _damage() -> str | None:
+    """What is wrong with a store that was used; None if all are sound."""
+    from pmapdiff.cli._app import OPENED
+
+    for store in OPENED:
+        try:
+            problems = store.check()
+        except PmapdiffError as error:
+            return str(error)
+        if problems:
+            return f"the database at {store.location} is damaged: {problems[0]}; `pmapdiff db check` says more, and a backup may help"
+    return None
 
 
 def _cannot_write(error: OSError) -> int:

@@ -68,6 +68,10 @@ MaxSizeOption = Annotated[
 ]
 
 
+# The stores of this run: if it fails in a way that should not be, they are looked at first.
+OPENED: list[Store] = []
+
+
 @dataclass(slots=True)
 class Global:
     """The options before the command."""
@@ -78,7 +82,9 @@ class Global:
         """The store that the user means."""
         from pmapdiff.store import Store, default_location
 
-        return Store.open(self.location or default_location(), write=write)
+        store = Store.open(self.location or default_location(), write=write)
+        OPENED.append(store)
+        return store
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 from pmapdiff.cli._app import Global, app, command
 from pmapdiff.errors import StoreError
 from pmapdiff.text import printable
-from pmapdiff.units import format_kib, format_moment_local
+from pmapdiff.units import format_kib, format_moment_local, plural
 
 group = typer.Typer(
     rich_markup_mode=None, help="Look after the store: what it is, whether it is sound, its schema.", short_help="Look after the store."
@@ -54,11 +54,13 @@ def upgrade(context: typer.Context) -> None:
 
 @command("check", "pmapdiff db check", group, short_help="Check that the store is sound.")
 def check(context: typer.Context, quick: Annotated[bool, typer.Option("--quick", help="Do not read every table.")] = False) -> None:
-    """Check that the store keeps its promises: sound file, whole snapshots, tables that add up. Exit 2 if not."""
+    """Check that the store keeps its promises: sound file, whole snapshots, tables that are what was read. Exit 2 if not."""
     options: Global = context.obj
-    problems = options.open_store().check(tables=not quick)
+    from pmapdiff.formats.smaps import render_smaps
+
+    problems = options.open_store().check(tables=not quick, text_of=render_smaps)
     for problem in problems:
         sys.stdout.write(f"{printable(problem)}\n")
     if problems:
-        raise StoreError(f"the store has {len(problems)} problems: restore it from a backup, or keep it and start another with --db")
+        raise StoreError(f"the store has {plural(len(problems), 'problem')}: restore it from a backup, or keep it and start another with --db")
     sys.stdout.write("the store is sound\n")

@@ -118,7 +118,7 @@ def record(
     wanted = (keep_all, keep_hourly, keep_daily, keep_last, max_size)
     retention = retention_of(*wanted) if any(option is not None for option in wanted) else None
     store = options.open_store(write=True)
-    with StopRequest() as stop:
+    with store.recording(), StopRequest() as stop:
         run = _Run(stop, Schedule(every_s, count, for_s), quiet, sys.stderr if argv else sys.stdout)
         if retention is not None:
             store.check_retention(retention)
@@ -194,7 +194,9 @@ class _Run:
             for number, tick in enumerate(self.schedule.ticks()):
                 self._skipped += tick.skipped
                 self.stop.wait(tick.deadline, pidfd)
-                if self.stop.signal is not None or (child is not None and child.poll() is not None):
+                # Who asked for one snapshot and gets exit code 0 shall have it.
+                asked_to_stop = self.stop.signal is not None and self.schedule.every_s is not None
+                if asked_to_stop or (child is not None and child.poll() is not None):
                     break
                 self._started = time.monotonic()
                 try:
@@ -236,7 +238,7 @@ class _Run:
             if pidfd is not None:
                 os.close(pidfd)
             if self._skipped:
-                self._print(f"{plural(self._skipped, 'tick')} skipped in all: a snapshot took longer than --every")
+                self._print(f"{plural(self._skipped, 'tick')} skipped in all: they came before the last one was done")
         if child is None and failed is not None and not isinstance(failed, NotFoundError):
             raise failed
 

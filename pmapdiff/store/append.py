@@ -30,9 +30,13 @@ _MOST_INTERNED = 50_000
 
 
 class Appender:
-    """The one writer of snapshots. Keeps its connection, and what it knows of the processes it writes, from one snapshot to the next."""
+    """The one writer of snapshots.
+
+    If it is to `stay`, it keeps its connection, and what it knows of the processes it writes, from one transaction to the next.
+    """
 
     def __init__(self, engine: Engine, path: Path | None) -> None:
+        self.stay = False
         self._engine = engine
         self._path = path
         self._connection: Connection | None = None
@@ -48,9 +52,9 @@ class Appender:
         wanted = [(host_name, identity) for identity in identities]
         with self._transaction(reading=True) as connection:
             self._know(connection, wanted)
-        asked = set(wanted)
-        self._known = {key: known for key, known in self._known.items() if key in asked}
-        return {key[1]: known for key, known in self._known.items()}
+            asked = set(wanted)
+            self._known = {key: known for key, known in self._known.items() if key in asked}
+            return {key[1]: known for key, known in self._known.items()}
 
     def append(self, taken: Iterable[Snapshot]) -> list[SnapshotRef]:
         """Store snapshots, all of them whole or nothing at all, and return which ones they became.
@@ -86,6 +90,8 @@ class Appender:
             # What was being written is not there, whatever memory says.
             self.close()
             raise
+        if not self.stay:
+            self.close()
 
     def _connect(self) -> Connection:
         """The connection, made anew if the file is no longer the one that it writes to."""

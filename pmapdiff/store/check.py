@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Integer, LargeBinary, Table, Text, func, or_, select
 from sqlalchemy.engine import Connection
 
-from pmapdiff.model import FIGURES
+from pmapdiff.model import FIGURES, Mapping
 from pmapdiff.store.load import TableReader, totals_of_capture
-from pmapdiff.store.schema import OPEN_SEQ, WITH_TABLE, capture, totals, usage
+from pmapdiff.store.schema import OPEN_SEQ, STATUSES, WITH_TABLE, capture, metadata, process, snapshot, totals, usage
+from pmapdiff.text import digest_of
+
+TextOf = Callable[[Iterable[Mapping]], bytes]
+# SQLite keeps a value of any type in any column; what each should have, by its type in the schema.
+_TYPES = ((Integer, "integer"), (LargeBinary, "blob"), (Text, "text"))
+# The year 9999, in µs since the epoch.
+_LAST_MOMENT_US = 253_402_300_800_000_000
 
 
-def check_store(connection: Connection, *, tables: bool) -> list[str]:
-    """What is wrong, one sentence each; an empty list for a sound store.
+def check_store(connection: Connection, *, tables: bool, text_of: TextOf | None = None) -> list[str]:
+    """What is wrong, one sentence each; an empty list for a sound store. Never raises for what is in the rows.
 
-    Beside the database's own check: every capture with a table has totals, no two intervals of a mapping
-    overlap, and (with `tables`) every stored table adds up to its totals. O(n log n) in the rows.
+    Beside the database's own check: every value has its type, every capture with a table has totals, no two intervals of a mapping
+    overlap, and (with `tables`) every stored table adds up to its totals, and, given back by `text_of`, to the digest of the text that
+    was read. O(n log n) in the rows.
     """
     problems: list[str] = []
     if connection.dialect.name == "sqlite":
@@ -24,8 +33,11 @@ def check_store(connection: Connection, *, tables: bool) -> list[str]:
         problems += [
             f"{row[0]}: a row refers to a row of {row[2]} that is not there" for row in connection.exec_driver_sql("PRAGMA foreign_key_check")
         ]
+        if not problems:
+            problems += [problem for table in metadata.sorted_tables for problem in _wrong_types(connection, table)]
         if problems:
             return problems
+    problems += _senseless_values(connection)
     orphans = (
         select(capture.c.process_id, capture.c.seq)
         .join_from(capture, totals, totals_of_capture(), isouter=True)
@@ -41,28 +53,61 @@ def check_store(connection: Connection, *, tables: bool) -> list[str]:
     if tables and not problems:
         reader = TableReader(connection)
         for (process_id,) in connection.execute(select(totals.c.process_id).distinct().order_by(totals.c.process_id)).fetchall():
-            problems += _wrong_sums(connection, reader, process_id)
+            try:
+                problems += _wrong_tables(connection, reader, process_id, text_of)
+            except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+                problems.append(f"process row {process_id}: its tables cannot be read ({type(error).__name__}: {error})")
     return problems
 
 
-def _wrong_sums(connection: Connection, reader: TableReader, process_id: int) -> Iterator[str]:
+def _wrong_types(connection: Connection, table: Table) -> Iterator[str]:
+    for column in table.columns:
+        expected = next((name for kind, name in _TYPES if isinstance(column.type, kind)), None)
+        if expected is not None:
+            count = connection.execute(select(func.count()).select_from(table).where(func.typeof(column).not_in([expected, "null"]))).scalar_one()
+            if count:
+                yield f"{table.name}: {count} rows have something else than {expected} in {column.name}"
+
+
+def _senseless_values(connection: Connection) -> Iterator[str]:
+    for number, status in connection.execute(select(capture.c.snapshot_id, capture.c.status).where(capture.c.status.not_in(STATUSES)).limit(20)):
+        yield f"snapshot {number}: a capture has the status {status}, which there is not"
+    for number, moment in connection.execute(
+        select(snapshot.c.id, snapshot.c.taken_at).where(or_(snapshot.c.taken_at < -_LAST_MOMENT_US, snapshot.c.taken_at >= _LAST_MOMENT_US))
+    ):
+        yield f"snapshot {number}: {moment} is no time"
+    for table in (capture, totals):
+        lost = select(table.c.process_id).where(table.c.process_id.not_in(select(process.c.id))).distinct().limit(20)
+        for (number,) in connection.execute(lost):
+            yield f"process row {number}: it is not there, but its {table.name} rows are"
+
+
+def _wrong_tables(connection: Connection, reader: TableReader, process_id: int, text_of: TextOf | None) -> Iterator[str]:
     """Whether the tables of a process add up, in one pass over its intervals: what begins is added, what ends is taken off."""
-    begins: dict[int, list[tuple[int | None, ...]]] = {}
-    ends: dict[int, list[tuple[int | None, ...]]] = {}
-    for first, last, mapping in reader.history(process_id):
-        figures = mapping.figures
-        begins.setdefault(first, []).append(figures)
-        ends.setdefault(last + 1, []).append(figures)
-    sums, missing, count = [0] * len(FIGURES), [0] * len(FIGURES), 0
+    begins: dict[int, list[int]] = {}
+    ends: dict[int, list[int]] = {}
+    history = reader.history(process_id)
+    for number, (first, last, _) in enumerate(history):
+        begins.setdefault(first, []).append(number)
+        ends.setdefault(last + 1, []).append(number)
+    sums, missing = [0] * len(FIGURES), [0] * len(FIGURES)
+    texts: dict[int, bytes | None] = {}
+    # What stands in the table at the moment, in the order of addresses.
+    standing: list[tuple[int, int, int]] = []
     rows = connection.execute(select(totals).where(totals.c.process_id == process_id).order_by(totals.c.first_seq)).fetchall()
     moments = sorted({*begins, *ends})
     position = 0
     for row in rows:
         while position < len(moments) and moments[position] <= row.first_seq:
-            for sign, changes in ((1, begins), (-1, ends)):
-                for figures in changes.get(moments[position], ()):
-                    count += sign
-                    for i, value in enumerate(figures):
+            for sign, changes in ((-1, ends), (1, begins)):
+                for number in changes.get(moments[position], ()):
+                    mapping = history[number][2]
+                    place = (mapping.start, mapping.end, number)
+                    if sign > 0:
+                        insort(standing, place)
+                    else:
+                        del standing[bisect_left(standing, place)]
+                    for i, value in enumerate(mapping.figures):
                         if value is None:
                             missing[i] += sign
                         else:
@@ -70,5 +115,14 @@ def _wrong_sums(connection: Connection, reader: TableReader, process_id: int) ->
             position += 1
         # The totals of a table without counters are not sums of it (see Status.MAPS_ONLY).
         added = [kept if lacking else total for total, lacking, kept in zip(sums, missing, row[-len(FIGURES) :], strict=True)]
-        if (count, *added) != (row.mappings, *row[-len(FIGURES) :]):
+        if (len(standing), *added) != (row.mappings, *row[-len(FIGURES) :]):
             yield f"process row {process_id}, capture {row.first_seq}: the table does not add up to its totals"
+        elif row.digest is not None and text_of is not None:
+            for _, _, number in standing:
+                if number not in texts:
+                    mapping = history[number][2]
+                    texts[number] = None if mapping.layout is None else text_of([mapping])
+            parts = [texts[number] for _, _, number in standing]
+            # Only a text of smaps can be given back.
+            if None not in parts and digest_of(b"".join(part for part in parts if part is not None)) != bytes(row.digest):
+                yield f"process row {process_id}, capture {row.first_seq}: the table is not the one that was read"

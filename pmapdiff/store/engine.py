@@ -37,6 +37,22 @@ def default_location(*, root: bool | None = None) -> str:
     return str(Path(state) / "pmapdiff" / "pmapdiff.db")
 
 
+# Descriptors of the files that were looked at, by device and inode. They stay open: to close one drops every lock that this process has
+# on the file, SQLite's too, and somebody else then takes the log away under a connection (https://www.sqlite.org/howtocorrupt.html, 2.2).
+_LOOKED_AT: dict[tuple[int, int], int] = {}
+
+
+def _read_header(path: Path) -> bytes:
+    """The first 100 bytes of a file. Raises OSError."""
+    status = path.stat()
+    fd = _LOOKED_AT.get((status.st_dev, status.st_ino))
+    if fd is None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        status = os.fstat(fd)
+        _LOOKED_AT[status.st_dev, status.st_ino] = fd
+    return os.pread(fd, 100, 0)
+
+
 def _check_file(path: Path) -> bool:
     """Whether there is a database of ours at `path`; False if there is no file, or one with nothing in it yet.
 
@@ -46,8 +62,7 @@ def _check_file(path: Path) -> bool:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise StoreError(f"{path} is no file: name another with --db")
-        with path.open("rb") as file:
-            header = file.read(100)
+        header = _read_header(path)
     except FileNotFoundError:
         return False
     except IsADirectoryError:
@@ -76,6 +91,19 @@ def _create_file(path: Path) -> None:
         raise StoreError(f"cannot create {path}: {error.strerror}: choose another place with --db or PMAPDIFF_DB") from None
 
 
+def _is_full(folder: Path) -> bool:
+    """Whether there is no room for the index of a log, which is 32 KiB."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize < 1 << 16
+
+
+def _has_log(path: Path) -> bool:
+    try:
+        return Path(f"{path}-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def use_wal(cursor: Any) -> None:
     """Switch the file to WAL mode, where it stays; if somebody else has it locked now, the next writer does it."""
     try:
@@ -93,7 +121,19 @@ def _sqlite_engine(path: Path, *, write: bool, existing: bool, foreign_keys: boo
     uri = f"{target.as_uri()}?mode={mode}{'&immutable=1' if frozen else ''}"
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        if write or frozen:
+            return connection
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            # Even a reader makes the index of the log. On a full disk it cannot; where the log is empty there is nothing to index, and as
+            # long as nobody can write, the file does not change.
+            if not _is_full(target.parent) or _has_log(target):
+                raise
+            connection.close()
+            return sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None, check_same_thread=False)
+        return connection
 
     engine = create_engine("sqlite+pysqlite://", creator=connect, poolclass=NullPool)
 
@@ -149,10 +189,14 @@ def _lock_postgresql(connection: Connection, location: str) -> None:
         time.sleep(_LOCK_POLL_S)
 
 
-def open_engine(location: str, *, write: bool, foreign_keys: bool = True) -> Engine:
-    """An engine for the store at `location` (path or URL), made or upgraded if `write`.
+def pruning_engine(location: str) -> Engine:
+    """An engine for a store that is open already, for which SQLite does not check foreign keys: only pruning does without."""
+    path = sqlite_path(location)
+    return _other_engine(location, write=True) if path is None else _sqlite_engine(path, write=True, existing=True, foreign_keys=False)
 
-    Without `foreign_keys` SQLite does not check them, which only pruning does without.
+
+def open_engine(location: str, *, write: bool) -> Engine:
+    """An engine for the store at `location` (path or URL), made or upgraded if `write`.
 
     Raises StoreError if it is not ours, is newer than this version or cannot be opened, and NotFoundError if there is none
     and it is only to be read.
@@ -167,7 +211,7 @@ def open_engine(location: str, *, write: bool, foreign_keys: bool = True) -> Eng
             _check_revision(_sqlite_engine(path, write=False, existing=True), location)
         else:
             _create_file(path)
-        engine = _sqlite_engine(path, write=write, existing=existing, foreign_keys=foreign_keys)
+        engine = _sqlite_engine(path, write=write, existing=existing)
     else:
         engine = _other_engine(location, write=write)
     shown = shown_location(location)

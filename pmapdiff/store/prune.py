@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine, Table, delete, exists, func, select, update
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
 
+from pmapdiff.errors import StoreError
 from pmapdiff.model import SnapshotRef
 from pmapdiff.store.bulk import chunks
 from pmapdiff.store.schema import (
@@ -34,6 +36,7 @@ from pmapdiff.store.schema import (
 # So many snapshots a transaction: another recorder waits no longer than for one of these.
 _BATCH = 20
 _VACUUM_PAGES = 500
+_VACUUM_PAGES_ON_FULL_DISK = 16
 _HOUR_US, _DAY_US = 3_600_000_000, 86_400_000_000
 
 
@@ -73,9 +76,9 @@ def superfluous(refs: Sequence[SnapshotRef], retention: Retention, now_us: int) 
     """The ids of the snapshots that no rule keeps, oldest first. Without a rule but the size, none."""
     if not retention.by_age:
         return []
-    series: dict[tuple[str, str | None], list[SnapshotRef]] = defaultdict(list)
-    for ref in sorted(refs, key=lambda ref: (ref.taken_at_us, ref.id or 0), reverse=True):
-        series[ref.host, ref.selection].append(ref)
+    series: dict[tuple[str, bool, str], list[SnapshotRef]] = defaultdict(list)
+    for ref in sorted(refs, key=_age_order, reverse=True):
+        series[_series(ref)].append(ref)
     kept: set[int | None] = set()
     for members in series.values():
         kept.update(ref.id for ref in members[: retention.last or 0])
@@ -86,7 +89,17 @@ def superfluous(refs: Sequence[SnapshotRef], retention: Retention, now_us: int) 
                 # Newest first: the first of each span is its last snapshot.
                 spans = {ref.taken_at_us // span_us: ref for ref in reversed(members) if now_us - ref.taken_at_us <= seconds * 1e6}
                 kept.update(ref.id for ref in spans.values())
-    return [ref.id for ref in sorted(refs, key=lambda ref: (ref.taken_at_us, ref.id or 0)) if ref.id is not None and ref.id not in kept]
+    return [ref.id for ref in sorted(refs, key=_age_order) if ref.id is not None and ref.id not in kept]
+
+
+def _series(ref: SnapshotRef) -> tuple[str, bool, str]:
+    """What was recorded on one host with one selection; saved tables are no part of it."""
+    return (ref.host, ref.source == "live", ref.selection or "")
+
+
+def _age_order(ref: SnapshotRef) -> tuple[int, int]:
+    """Oldest first. What was recorded has the order of its numbers: a clock may be set back. Saved tables have that of their times."""
+    return (0, ref.id or 0) if ref.source == "live" else (ref.taken_at_us, ref.id or 0)
 
 
 def prune(engine: Engine, refs: Sequence[SnapshotRef], retention: Retention, now_us: int, progress: Callable[[int], None] = lambda _: None) -> Pruned:
@@ -99,9 +112,10 @@ def prune(engine: Engine, refs: Sequence[SnapshotRef], retention: Retention, now
     removed = superfluous(refs, retention, now_us)
     _remove(engine, removed, progress)
     # The newest of each series stays whatever the size: it is what the next capture is compared with.
-    newest = {(ref.host, ref.selection): ref.id for ref in sorted(refs, key=lambda ref: (ref.taken_at_us, ref.id or 0))}
-    gone = set(removed)
-    left = [ref.id for ref in sorted(refs, key=lambda ref: (ref.taken_at_us, ref.id or 0)) if ref.id not in gone and ref.id not in newest.values()]
+    ordered = sorted(refs, key=_age_order)
+    newest = {_series(ref): ref.id for ref in ordered}
+    gone = {*removed, *newest.values()}
+    left = [ref.id for ref in ordered if ref.id not in gone]
     while retention.max_bytes is not None and left and (size := _bytes(engine)) is not None and size > retention.max_bytes:
         oldest = [number for number in left[: max(1, len(left) // 10)] if number is not None]
         _remove(engine, oldest, progress)
@@ -114,15 +128,35 @@ def prune(engine: Engine, refs: Sequence[SnapshotRef], retention: Retention, now
 
 
 def _remove(engine: Engine, ids: Sequence[int], progress: Callable[[int], None]) -> None:
-    for start in range(0, len(ids), _BATCH):
-        batch = ids[start : start + _BATCH]
-        with engine.begin() as connection:
-            touched = list(connection.execute(select(capture.c.process_id).where(capture.c.snapshot_id.in_(batch)).distinct()).scalars())
-            connection.execute(delete(capture).where(capture.c.snapshot_id.in_(batch)))
-            connection.execute(delete(snapshot).where(snapshot.c.id.in_(batch)))
-            for process_id in touched:
-                _trim(connection, process_id)
+    """Remove snapshots, some at a time; one at a time where the disk is too full for the log of more, giving back their room at once."""
+    done, size = 0, _BATCH
+    while done < len(ids):
+        batch = ids[done : done + size]
+        try:
+            _remove_together(engine, batch)
+            if size == 1:
+                _give_back(engine, _VACUUM_PAGES_ON_FULL_DISK)
+        except OperationalError as error:
+            if "full" not in str(error.orig) and "I/O" not in str(error.orig):
+                raise
+            if size == 1:
+                raise StoreError(
+                    f"the disk of the store is full, and to remove a snapshot takes some room of its own: make a few MiB and try again ({error.orig})"
+                ) from error
+            size = 1
+            _give_back(engine, 0)
+            continue
+        done += len(batch)
         progress(len(batch))
+
+
+def _remove_together(engine: Engine, ids: Sequence[int]) -> None:
+    with engine.begin() as connection:
+        touched = list(connection.execute(select(capture.c.process_id).where(capture.c.snapshot_id.in_(ids)).distinct()).scalars())
+        connection.execute(delete(capture).where(capture.c.snapshot_id.in_(ids)))
+        connection.execute(delete(snapshot).where(snapshot.c.id.in_(ids)))
+        for process_id in touched:
+            _trim(connection, process_id)
 
 
 def _trim(connection: Connection, process_id: int) -> None:
@@ -165,17 +199,17 @@ def _remove_unused(engine: Engine) -> None:
                 connection.execute(delete(table).where(table.c.id.in_(part)))
 
 
-def _give_back(engine: Engine) -> None:
-    """Cut the free pages off the file, a few at a time; PostgreSQL's autovacuum does the like by itself."""
+def _give_back(engine: Engine, pages: int = _VACUUM_PAGES) -> None:
+    """Cut the free pages off the file, so many at a time, and the log; PostgreSQL's autovacuum does the like by itself."""
     if engine.dialect.name != "sqlite":
         return
     raw = engine.raw_connection()
     try:
         cursor = raw.cursor()
         free = -1
-        while (left := _pragma(cursor, "freelist_count")) not in (0, free):
+        while pages and (left := _pragma(cursor, "freelist_count")) not in (0, free):
             free = left
-            cursor.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            cursor.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         raw.close()

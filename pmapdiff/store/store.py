@@ -11,10 +11,10 @@ from sqlalchemy import Column, Engine, Select, and_, func, or_, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.errors import NotFoundError, StoreError
-from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
+from pmapdiff.model import Capture, Mapping, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
 from pmapdiff.store.append import Appender
 from pmapdiff.store.bulk import chunks
-from pmapdiff.store.engine import READING, current_revision, open_engine
+from pmapdiff.store.engine import READING, current_revision, open_engine, pruning_engine
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
 from pmapdiff.store.known import KnownProcess
 from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture, totals_of_capture
@@ -79,6 +79,16 @@ class Store:
             yield connection
 
     # The sink of the recorder.
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """For as long as this lasts, keep the connection and what is known of the processes from one snapshot to the next."""
+        try:
+            self._appender.stay = True
+            yield
+        finally:
+            self._appender.stay = False
+            self._appender.close()
 
     def known(self, host: str, identities: Collection[ProcessIdentity]) -> dict[ProcessIdentity, KnownProcess]:
         """Which of these processes the store has, and the digest of the last text of each."""
@@ -281,14 +291,17 @@ class Store:
         if dry_run:
             return Pruned(tuple(superfluous(refs, retention, now_us)), None, None)
         with translated_errors(self.location):
-            return prune(open_engine(self._opened, write=True, foreign_keys=False), refs, retention, now_us, progress)
+            return prune(pruning_engine(self._opened), refs, retention, now_us, progress)
 
-    def check(self, *, tables: bool = True) -> list[str]:
-        """What is wrong with the database, one sentence each; with `tables`, every table is read and added up too."""
+    def check(self, *, tables: bool = True, text_of: Callable[[Iterable[Mapping]], bytes] | None = None) -> list[str]:
+        """What is wrong with the database, one sentence each; with `tables`, every table is read and added up too.
+
+        With `text_of`, which gives the smaps text of mappings, each is compared with the digest of the text that was read.
+        """
         with self._reading() as connection:
             from pmapdiff.store.check import check_store
 
-            return check_store(connection, tables=tables)
+            return check_store(connection, tables=tables, text_of=text_of)
 
     def _bytes(self, connection: Connection) -> int | None:
         """The size of the file, or of our tables and their indexes on a server."""

@@ -17,8 +17,8 @@ from pmapdiff.store.holder import sqlite_writer
 BUSY_TIMEOUT_S = 10.0
 
 _SQLITE = (
-    ("database or disk is full", "the disk of {location} is full; nothing was stored: make room and try again"),
-    ("disk i/o error", "the disk of {location} fails or is full; nothing was stored"),
+    ("database or disk is full", "the disk of {location} is full; the store is as it was: make room and try again"),
+    ("disk i/o error", "the disk of {location} fails or is full; the store is as it was"),
     (
         "readonly database",
         "the store at {location} may not be written by this user: check its owner and mode, or try again if it is only to be read",
@@ -75,6 +75,9 @@ def translated_errors(location: str) -> Iterator[None]:
     """Turn what the database says into one StoreError; bugs of ours keep their traceback."""
     try:
         yield
+    except sqlite3.DatabaseError as error:
+        # Of rows that are fetched without SQLAlchemy.
+        raise StoreError(f"the database at {location} is damaged: `pmapdiff db check` says where; restore it from a backup ({error})") from error
     except DBAPIError as error:
         said = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
         if isinstance(error.orig, sqlite3.DatabaseError):

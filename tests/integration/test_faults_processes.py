@@ -50,15 +50,18 @@ def before_reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[
     """Have something happen just before the recorder reads a file, the first time that it does."""
     from pmapdiff.capture import procfs, read
 
-    really = procfs.read_bytes
     waiting: dict[str, Callable[[], object]] = {}
 
-    def read_bytes(path: str) -> bytes:
-        if path in waiting:
-            waiting.pop(path)()
-        return really(path)
+    def before(really: Callable[..., Any]) -> Callable[..., Any]:
+        def reading(path: str, *limits: int | None) -> Any:
+            if path in waiting:
+                waiting.pop(path)()
+            return really(path, *limits)
 
-    monkeypatch.setattr(read, "read_bytes", read_bytes)
+        return reading
+
+    for name in ("read_bytes", "read_table"):
+        monkeypatch.setattr(read, name, before(getattr(procfs, name)))
     return waiting.__setitem__
 
 
@@ -178,7 +181,6 @@ def test_a_pid_that_is_used_again(run: Runner, target: Target) -> None:
     assert process["match"] == "restarted"
 
 
-@pytest.mark.xfail(strict=True, reason="only the exec key is compared after the read, not the start time")
 @pytest.mark.usefixtures("kept")
 def test_a_pid_that_is_used_again_while_it_is_read(run: Runner, target: Target, before_reading: Callable[[str, Callable[[], object]], None]) -> None:
     """The table is that of the later one, or of nobody; never that of the other under its name."""
@@ -260,7 +262,6 @@ def test_hidepid(anybodys: Path, target: Target, hidepid: int) -> None:
     assert run.here("db", "check").ok().out == SOUND
 
 
-@pytest.mark.xfail(strict=True, reason="a traceback of FileNotFoundError: /proc/sys/kernel/random/boot_id")
 @needs_root
 @pytest.mark.usefixtures("kept")
 def test_a_proc_of_nothing_but_processes(run: Runner, target: Target) -> None:

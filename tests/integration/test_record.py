@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import PROGRAMS, Lines, Runner, Target, unprivileged_prefix
+from programs import PROGRAMS, Lines, Runner, Target, isolated, unprivileged_prefix
 from programs.moving import HIGH, LOW
 
 from pmapdiff.store import Store
@@ -155,7 +155,9 @@ def test_options_that_cannot_be_read(run: Runner, options: list[str]) -> None:
 
 def test_a_series_by_count(run: Runner, target: Target) -> None:
     result = run.here("record", "--pid", target.pid, "--every", "20ms", "--count", 4, "--label", "a series").ok()
-    assert [line.split(":")[0] for line in result.out.splitlines()] == [f"snapshot {number}" for number in range(1, 5)]
+    said = [line.split(":")[0] for line in result.out.splitlines()]
+    # On a slow machine some come too late.
+    assert [line for line in said if "skipped in all" not in line] == [f"snapshot {number}" for number in range(1, 5)]
     rows = snapshots(run)
     assert [row["label"] for row in rows] == ["a series"] * 4
     moments = [row["taken_at"] for row in rows]
@@ -180,7 +182,7 @@ def test_told_to_stop(run: Runner, target: Target, number: signal.Signals) -> No
             recorder.send_signal(number)
             out, err = recorder.communicate(timeout=30)
         assert (recorder.returncode, err) == (0, b"")
-        assert len(snapshots(run)) - before == len(lines) + out.count(b"\n")
+        assert len(snapshots(run)) - before == len(lines) + out.count(b"snapshot ")
     assert run.here("db", "check").ok().out == "the store is sound\n"
 
 
@@ -351,7 +353,14 @@ def test_a_kernel_thread(run: Runner) -> None:
         pytest.skip("no kernel threads are to be seen here")
 
 
-def test_a_process_whose_main_thread_has_exited(run: Runner, target: Target) -> None:
+def test_a_process_whose_main_thread_has_exited(run: Runner, tmp_path: Path) -> None:
+    # What other processes have mapped too changes its Pss as they come and go.
+    argv, environment = isolated(tmp_path / "python")
+    with Target(argv=[*argv, str(PROGRAMS / "target.py")], env=environment) as target:
+        _main_thread_has_exited(run, target)
+
+
+def _main_thread_has_exited(run: Runner, target: Target) -> None:
     thread = target.call("leave_main")
     assert Path(f"/proc/{target.pid}/smaps").read_bytes() == b""
     run.here("record", "--pid", target.pid).ok()
@@ -397,9 +406,9 @@ def test_a_process_that_ends_while_it_is_read(run: Runner, target: Target, other
     """The end of the file is silent if it is a zombie, and an error once that is reaped."""
     from pmapdiff.capture import procfs, read
 
-    really = procfs.read_bytes
+    really = procfs.read_table
 
-    def read_bytes(path: str) -> bytes:
+    def read_table(path: str) -> procfs.Text:
         if path == f"/proc/{target.pid}/smaps" and target.process.returncode is None:
             os.kill(target.pid, signal.SIGKILL)
             os.waitid(os.P_PID, target.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
@@ -407,7 +416,7 @@ def test_a_process_that_ends_while_it_is_read(run: Runner, target: Target, other
                 target.process.returncode = -9
         return really(path)
 
-    monkeypatch.setattr(read, "read_bytes", read_bytes)
+    monkeypatch.setattr(read, "read_table", read_table)
     result = run.here("record", "--pid", target.pid, "--pid", other.pid).ok()
     assert re.fullmatch(r"snapshot 1: 2 processes, \d+ mappings, 1 vanished, .*\n", result.out)
     found = shown(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -45,6 +46,8 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self.store = Store.open(str(path), write=True)
+        self._stack = contextlib.ExitStack()
+        self._stack.enter_context(self.store.recording())
 
     def record(self, moment: int, tables: dict[int, MappingTable | None], *, between: bool) -> int:
         known = self.store.known("h", [identity(pid) for pid in tables]) if between else {}
