@@ -142,7 +142,8 @@ def _sqlite_engine(path: Path, *, write: bool, existing: bool, foreign_keys: boo
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA cache_size=-65536")
+        # A recorder may stay for months: what it keeps of the file must not grow with the file.
+        cursor.execute(f"PRAGMA cache_size=-{8192 if write else 65536}")
         # A large first snapshot must not leave a large -wal file behind for as long as the recorder runs.
         cursor.execute("PRAGMA journal_size_limit=4194304")
         if write and not existing:
