@@ -263,9 +263,11 @@ def stored_capture(row: Row[Any]) -> StoredCapture:
     )
 
 
-def captures_of(connection: Connection, snapshot_id: int) -> list[StoredCapture]:
-    """The captures of a snapshot, by pid and in the order in which they were taken, without their tables."""
+def captures_of(connection: Connection, snapshot_id: int, process_ids: Select[Any] | None = None) -> list[StoredCapture]:
+    """The captures of a snapshot (of these processes, if given), by pid and in the order in which they were taken, without their tables."""
     query = capture_query().where(capture.c.snapshot_id == snapshot_id).order_by(process.c.pid, process.c.id, capture.c.seq)
+    if process_ids is not None:
+        query = query.where(capture.c.process_id.in_(process_ids))
     return [stored_capture(row) for row in connection.execute(query)]
 
 

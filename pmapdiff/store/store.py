@@ -189,10 +189,9 @@ class Store:
     def _load(self, connection: Connection, reader: TableReader, ref: SnapshotRef, wanted: ProcessFilter) -> Snapshot:
         assert ref.id is not None
         captures: list[Capture] = []
-        for stored in captures_of(connection, ref.id):
+        for stored in captures_of(connection, ref.id, None if wanted.everything else self._process_ids(connection, wanted)):
             item = stored.capture
-            if wanted.accepts(item.process):
-                captures.append(item._replace(table=reader.table(stored.process_id, stored.seq)) if item.totals is not None else item)
+            captures.append(item._replace(table=reader.table(stored.process_id, stored.seq)) if item.totals is not None else item)
         return Snapshot(ref, tuple(captures))
 
     def snapshots(self, limit: int | None = None) -> list[SnapshotSummary]:
