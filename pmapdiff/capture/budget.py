@@ -2,8 +2,8 @@
 
 Reading smaps holds the target's mmap_lock from the first to the last mapping of each read(), which is about five mappings:
 meanwhile it cannot map, unmap or fault in a new area. The time grows with three things, measured on Linux 6.18
-(docs/cost.md): mappings, page-table pages (VmPTE), and resident or swapped 4 KiB pages. Huge pages cost next to nothing,
-which /proc/PID/status does not tell; the last read does.
+(docs/cost.md, tests/benchmarks/model.py): mappings, page-table pages (VmPTE), and resident or swapped 4 KiB pages. Huge pages
+cost next to nothing, which /proc/PID/status does not tell; the last read does.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import NamedTuple, Protocol
 from pmapdiff.capture.procfs import MemoryStatus
 from pmapdiff.units import format_us, plural
 
-_MAPPING_US = 0.85
-_PAGE_TABLE_US = 1.4
-_PAGE_US = 0.019
+_MAPPING_US = 1.5
+_PAGE_TABLE_US = 0.8
+# Between 0.015, where the pages lie in a row in physical memory, and 0.04, where they are scattered: that cannot be known.
+_PAGE_US = 0.025
 # One read() prints about five mappings of 700 bytes, and has begun the one that no longer fitted.
 _MAPPINGS_A_READ = 6
 # After a read that took too long, so many captures go without one. Then it is tried again: the machine may just have been busy.

@@ -199,7 +199,7 @@ class ProcessReader:
         mappings = known.mappings if maps is None and known is not None else (maps or b"").count(b"\n")
         reduced = refusal(self.budget, counted, None, mappings, known)
         if reduced is not None:
-            # Not all of it can be in one mapping: that much the sizes tell, at a hundredth of the price.
+            # Not all of it can be in one mapping: that much the sizes tell, at a fraction of the price.
             maps = maps or read_table(f"{memory}/maps").data
             reduced = refusal(self.budget, counted, sizes_of_maps(maps), mappings, known)
         read_us = None
