@@ -33,7 +33,6 @@ LEAST_PROCESSES = 50
 LEAKS_KIB_A_SECOND = (8, 16, 64, 256, 1024, 2048)
 REDIS_SERVERS, LOADED_REDIS_SERVERS = 4, 2
 SHELLS = 4
-IDLE_SERVICES = 24
 SETTLE_S = 5.0
 
 # A row for each mapping and snapshot, with strings interned as in the store: what it costs not to know what stayed.
@@ -56,9 +55,10 @@ def services(folder: Path, *, busy: bool, prefix: Sequence[str] = ()) -> Iterato
     """Start the programs of a host, at work or not; gives the pid of the process that all descend from."""
     folder.mkdir()
     with Target("parent.py", prefix=prefix) as parent:
+        started: list[int] = []
 
         def start(*argv: object) -> None:
-            parent.call("start", argv=[str(word) for word in argv])
+            started.append(parent.call("start", argv=[str(word) for word in argv]))
 
         if redis := _found("redis-server"):
             for number in range(REDIS_SERVERS):
@@ -78,7 +78,8 @@ def services(folder: Path, *, busy: bool, prefix: Sequence[str] = ()) -> Iterato
             start("sh", "-c", f"while :; do ls / >/dev/null; sleep 0.{number + 1}; done" if busy else "sleep 1d; :")
         for a_second in LEAKS_KIB_A_SECOND * 2:
             start(sys.executable, PROGRAMS / "leaker.py", 1024, a_second if busy else 0)
-        for number in range(IDLE_SERVICES):
+        # A host has many that wait; more of them where other programs are missing.
+        for number in range(LEAST_PROCESSES - len(started)):
             start(sys.executable, PROGRAMS / "leaker.py", 256 * number, 0)
         time.sleep(SETTLE_S)
         yield parent.pid
