@@ -37,8 +37,8 @@ class Known(KnownText, Protocol):
 class Sink(Protocol):
     """Where snapshots go. The command line binds it to the store."""
 
-    def known(self, host: str, identities: Collection[ProcessIdentity]) -> Mapping[ProcessIdentity, Known]:
-        """Which of these processes the sink has, and the digest of the last text of each."""
+    def known(self, host: str, identities: Collection[ProcessIdentity], *, reads: bool) -> Mapping[ProcessIdentity, Known]:
+        """Which of these processes the sink has, and the digest of the last text of each; with `reads`, how long it took to read, too."""
 
     def write(self, taken: Snapshot) -> SnapshotRef:
         """Keep a snapshot, whole or not at all."""
@@ -84,7 +84,7 @@ class Recorder:
             hint = "" if os.geteuid() == 0 else " (processes of other users may be hidden from this one)"
             raise NotFoundError(f"no process matches {self.selection.describe()}{hint}; nothing was recorded")
         host = os.uname().nodename
-        known = self.sink.known(host, [identity_of(stat) for stat in selected.processes])
+        known = self.sink.known(host, [identity_of(stat) for stat in selected.processes], reads=self.budget.says_anything)
         captures = list(self._captures(selected.processes, known))
         statuses = Counter(capture.status for capture in captures)
         if statuses[Status.DENIED] == len(captures):

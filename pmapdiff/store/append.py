@@ -7,6 +7,7 @@ the database. Whether that is still true is asked of the database at the start o
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,14 +16,14 @@ from typing import Any
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.engine import Connection
 
-from pmapdiff.model import ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef
+from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef
 from pmapdiff.store.bulk import Interner, insert_rows, next_id
 from pmapdiff.store.engine import READING
 from pmapdiff.store.intervals import IntervalWriter
-from pmapdiff.store.known import KnownProcess, ProcessKey, find_known
+from pmapdiff.store.known import KnownProcess, ProcessKey, add_last_reads, find_known
 from pmapdiff.store.schema import STATUS_CODES, capture, host, process, snapshot
 
-# The mappings whose last state is kept in memory, about 500 bytes each. Those of processes that
+# The mappings whose last state is kept in memory, about 400 bytes each. Those of processes that
 # have not changed for longest are looked up again when they do.
 _MOST_ROWS = 100_000
 # Names of programs that come and go must not pile up in a recorder that runs for months.
@@ -44,14 +45,17 @@ class Appender:
         self._version: int | None = None
         self._hosts: dict[str, int] = {}
         self._interner = Interner()
+        self._last: tuple[int, int] | None = None
         # In the order in which their rows were last needed.
         self._known: dict[ProcessKey, KnownProcess] = {}
 
-    def known(self, host_name: str, identities: Iterable[ProcessIdentity]) -> dict[ProcessIdentity, KnownProcess]:
-        """Which of these processes the store has, and what; all others are forgotten."""
+    def known(self, host_name: str, identities: Iterable[ProcessIdentity], *, reads: bool = False) -> dict[ProcessIdentity, KnownProcess]:
+        """Which of these processes the store has, and what (with `reads`, how long they took to read, too); all others are forgotten."""
         wanted = [(host_name, identity) for identity in identities]
         with self._transaction(reading=True) as connection:
-            self._know(connection, wanted)
+            found = self._know(connection, wanted)
+            if reads and found:
+                add_last_reads(connection, found)
             asked = set(wanted)
             self._known = {key: known for key, known in self._known.items() if key in asked}
             return {key[1]: known for key, known in self._known.items()}
@@ -122,17 +126,26 @@ class Appender:
         # Pruning removes names that nothing uses any more, and their numbers are given to others.
         self._hosts, self._interner = {}, Interner()
         found = find_known(connection, self._known) if self._known else {}
+        # The numbers of removed snapshots are given out again: what began with one of ours may be somebody else's by now.
+        moment = connection.execute(select(snapshot.c.taken_at).where(snapshot.c.id == self._last[0])).scalar() if self._last else None
+        ours = self._last is not None and moment == self._last[1]
         for key, known in self._known.items():
             again = found.get(key)
-            # A capture by another recorder has a higher number; pruning never changes what lasts, unless it ends it.
-            if again is not None and again.id == known.id and again.seq == known.seq and known.digest is not None and again.digest == known.digest:
+            if again is None:
+                continue
+            again.read_us, again.reads_ago, again.read_given_up = known.read_us, known.reads_ago, known.read_given_up
+            # A table that another recorder stored began later; pruning never changes what lasts, unless it ends it.
+            same = again.id == known.id and again.first == known.first and again.digest == known.digest
+            if ours and same and known.digest is not None:
                 again.rows, again.next_no = known.rows, known.next_no
         self._known = {key: found[key] for key in self._known if key in found}
 
-    def _know(self, connection: Connection, keys: Sequence[ProcessKey]) -> None:
+    def _know(self, connection: Connection, keys: Sequence[ProcessKey]) -> list[KnownProcess]:
+        """Look up what is not known of these processes; returns what was found."""
         missing = [key for key in keys if key not in self._known]
-        if missing:
-            self._known.update(find_known(connection, missing))
+        found = find_known(connection, missing) if missing else {}
+        self._known.update(found)
+        return list(found.values())
 
     def _forget_rows(self) -> None:
         """Keep the memory bounded: of the processes that changed longest ago, the rows are looked up again."""
@@ -145,30 +158,28 @@ class Appender:
                 known.rows = None
 
     def _append(self, connection: Connection, taken: Snapshot) -> SnapshotRef:
-        ref = taken.ref
+        ref, captures = taken.ref, _told_apart(taken.captures)
         snapshot_id = next_id(connection, snapshot)
         host_id = self._host_id(connection, ref.host)
         insert_rows(connection, snapshot, [(snapshot_id, host_id, ref.taken_at_us, ref.duration_us, ref.label, ref.source, ref.selection)])
-        keys = {item.process.identity: (ref.host, item.process.identity) for item in taken.captures}
+        keys = {item.process.identity: (ref.host, item.process.identity) for item in captures}
         self._know(connection, list(keys.values()))
-        self._add_processes(connection, host_id, ref.host, [item.process for item in taken.captures])
+        self._add_processes(connection, host_id, ref.host, [item.process for item in captures])
         rows: list[tuple[Any, ...]] = []
         writer = IntervalWriter(connection, self._interner)
-        for item in taken.captures:
+        for item in captures:
             key = keys[item.process.identity]
             known = self._known[key]
-            known.seq += 1
-            status = STATUS_CODES[item.status, item.has_table]
-            if item.read_us is not None:
-                known.read_us, known.read_seq, known.read_given_up = item.read_us, known.seq, item.status == "maps-only"
-            usage = (item.threads, item.vm_hwm_kib, item.cgroup_limit_bytes, item.cgroup_usage_bytes)
-            rows.append((known.id, known.seq, snapshot_id, status, *usage, item.read_us, item.note))
+            known.captured(item.read_us, item.status)
+            about = (item.threads, item.vm_hwm_kib, item.cgroup_limit_bytes, item.cgroup_usage_bytes)
+            rows.append((snapshot_id, known.id, STATUS_CODES[item.status, item.has_table], *about, item.read_us, item.note))
             if item.has_table:
                 if item.table is not None:
                     self._known[key] = self._known.pop(key)
-                writer.add(known, known.seq, item)
+                writer.add(known, snapshot_id, item)
         insert_rows(connection, capture, rows)
         writer.flush()
+        self._last = (snapshot_id, ref.taken_at_us)
         return ref._replace(id=snapshot_id)
 
     def _host_id(self, connection: Connection, name: str) -> int:
@@ -219,3 +230,17 @@ class Appender:
             info.rlimit_data_bytes,
             info.rlimit_stack_bytes,
         )
+
+
+def _told_apart(captures: Sequence[Capture]) -> list[Capture]:
+    """The captures of a snapshot, each of a process of its own: a saved file may have two tables that look like one process."""
+    seen: Counter[ProcessIdentity] = Counter()
+    found = []
+    for item in captures:
+        identity = item.process.identity
+        seen[identity] += 1
+        if seen[identity] > 1:
+            identity = identity._replace(exec_key=f"{identity.exec_key}#{seen[identity]}")
+            item = item._replace(process=item.process._replace(identity=identity))
+        found.append(item)
+    return found

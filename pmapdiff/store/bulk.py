@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Select, Table, func, insert, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import Layout
-from pmapdiff.store.schema import backing, detail, layout, protection, string, to_signed, to_unsigned
-from pmapdiff.text import decode, printable
+from pmapdiff.store.schema import VOLATILE_COLUMNS, backing, detail, layout, protection, state, string, to_signed, to_unsigned
+from pmapdiff.text import decode, digest_of, printable
 
 # Both SQLite (32,766) and PostgreSQL (65,535) allow more parameters; statements of this size are parsed fast.
 _IN_CHUNK = 500
+STATES = select(state.c.id, *(state.c[name] for name in VOLATILE_COLUMNS), state.c.detail_id)
+
+DetailKey: TypeAlias = tuple[Layout | None, tuple[int | None, ...], tuple[int | bytes, ...]]
+StateValues: TypeAlias = tuple[int | None, ...]
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], columns: Sequence[str] | None = None) -> None:
@@ -56,8 +60,13 @@ def next_id(connection: Connection, table: Table) -> int:
     return int(connection.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one()) + 1
 
 
+def lookup_of(key: StateValues) -> int:
+    """A signed 64-bit hash of a set of counters, the same in every run: it is stored."""
+    return int.from_bytes(digest_of(repr(key).encode())[:8], "big", signed=True)
+
+
 class Interner:
-    """Ids for what repeats: strings, protections, backings, layouts and details.
+    """Ids for what repeats: strings, protections, backings, layouts, details and states.
 
     Remembers what it has seen, so a recorder that goes on asks the database only for what is new. What it
     gave out in a transaction that was rolled back must be forgotten: make a new one then.
@@ -68,11 +77,12 @@ class Interner:
         self.protections: dict[tuple[str, bytes | None], int] = {}
         self.backings: dict[tuple[str | None, int | None, bytes], int] = {}
         self.layouts: dict[bytes, int] = {}
-        self.details: dict[tuple[Layout | None, tuple[int | None, ...], tuple[int | bytes, ...]], int] = {}
+        self.details: dict[DetailKey, int] = {}
+        self.states: dict[StateValues, int] = {}
 
     def __len__(self) -> int:
         """How many ids it remembers."""
-        return len(self.strings) + len(self.protections) + len(self.backings) + len(self.layouts) + len(self.details)
+        return len(self.strings) + len(self.protections) + len(self.backings) + len(self.layouts) + len(self.details) + len(self.states)
 
     def add_strings(self, connection: Connection, raws: Iterable[bytes]) -> None:
         """Know the ids of these byte strings."""
@@ -126,7 +136,7 @@ class Interner:
         )
         self.backings.update(ids)
 
-    def add_details(self, connection: Connection, keys: Iterable[tuple[Layout | None, tuple[int | None, ...], tuple[int | bytes, ...]]]) -> None:
+    def add_details(self, connection: Connection, keys: Iterable[DetailKey]) -> None:
         """Know the ids of these (layout, rarely changing counters, unknown counters) triples."""
         wanted = {key for key in keys if key not in self.details}
         if not wanted:
@@ -142,6 +152,20 @@ class Interner:
         insert_rows(connection, detail, [(number, *rows[key]) for key, number in ids.items()])
         self.details.update(ids)
 
+    def add_states(self, connection: Connection, keys: Iterable[StateValues]) -> None:
+        """Know the ids of these sets of counters: the volatile ones, and behind them the id of the rest in `detail`."""
+        wanted = {key for key in keys if key not in self.states}
+        lookups = {key: lookup_of(key) for key in wanted}
+        for part in chunks(set(lookups.values())):
+            for number, *values in fetch_tuples(connection, STATES.where(state.c.lookup.in_(part))):
+                self.states[tuple(values)] = number
+        new = [key for key in wanted if key not in self.states]
+        if new:
+            new.sort(key=lambda key: tuple(-1 if value is None else value for value in key))
+            ids = dict(zip(new, range(next_id(connection, state), 1 << 62), strict=False))
+            insert_rows(connection, state, [(number, lookups[key], *key) for key, number in ids.items()])
+            self.states.update(ids)
+
     def _add_layouts(self, connection: Connection, templates: set[bytes]) -> None:
         for part in chunks(template for template in templates if template not in self.layouts):
             found = connection.execute(select(layout.c.template, layout.c.id).where(layout.c.template.in_(part)))
@@ -151,7 +175,7 @@ class Interner:
         insert_rows(connection, layout, [(number, template) for template, number in ids.items()])
         self.layouts.update(ids)
 
-    def _detail_row(self, key: tuple[Layout | None, tuple[int | None, ...], tuple[int | bytes, ...]]) -> tuple[Any, ...]:
+    def _detail_row(self, key: DetailKey) -> tuple[Any, ...]:
         form, rare, extra = key
         layout_id = None if form is None else self.layouts[form.template]
         # Latin-1 gives every byte a character of its own, so this comes back exactly.

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from pmapdiff.model import FIGURES, Mapping
 from pmapdiff.store.load import TableReader, totals_of_capture
-from pmapdiff.store.schema import OPEN_SEQ, STATUSES, WITH_TABLE, capture, metadata, process, snapshot, totals, usage
+from pmapdiff.store.schema import LASTING, STATUSES, WITH_TABLE, capture, metadata, process, snapshot, totals, usage
 from pmapdiff.text import digest_of
 
 TextOf = Callable[[Iterable[Mapping]], bytes]
@@ -39,16 +39,18 @@ def check_store(connection: Connection, *, tables: bool, text_of: TextOf | None 
             return problems
     problems += _senseless_values(connection)
     orphans = (
-        select(capture.c.process_id, capture.c.seq)
+        select(capture.c.process_id, capture.c.snapshot_id)
         .join_from(capture, totals, totals_of_capture(), isouter=True)
         .where(capture.c.status.in_(WITH_TABLE), totals.c.process_id.is_(None))
     )
-    problems += [f"process row {p}, capture {s}: it has a table but no totals" for p, s in connection.execute(orphans)]
-    previous = func.lag(usage.c.last_seq).over(partition_by=[usage.c.process_id, usage.c.no], order_by=[usage.c.first_seq, usage.c.last_seq])
-    spans = select(usage.c.process_id, usage.c.no, usage.c.first_seq, usage.c.last_seq, previous.label("previous")).subquery()
-    overlapping = select(spans.c.process_id, spans.c.no, spans.c.first_seq).where(spans.c.previous >= spans.c.first_seq)
-    problems += [f"process row {p}, mapping {n}: intervals overlap at capture {s}" for p, n, s in connection.execute(overlapping)]
-    wrong = select(usage.c.process_id, usage.c.no).where(or_(usage.c.last_seq < usage.c.first_seq, usage.c.last_seq > OPEN_SEQ))
+    problems += [f"process row {p}, snapshot {s}: it has a table but no totals" for p, s in connection.execute(orphans)]
+    previous = func.lag(usage.c.last_snapshot).over(
+        partition_by=[usage.c.process_id, usage.c.no], order_by=[usage.c.first_snapshot, usage.c.last_snapshot]
+    )
+    spans = select(usage.c.process_id, usage.c.no, usage.c.first_snapshot, usage.c.last_snapshot, previous.label("previous")).subquery()
+    overlapping = select(spans.c.process_id, spans.c.no, spans.c.first_snapshot).where(spans.c.previous >= spans.c.first_snapshot)
+    problems += [f"process row {p}, mapping {n}: intervals overlap at snapshot {s}" for p, n, s in connection.execute(overlapping)]
+    wrong = select(usage.c.process_id, usage.c.no).where(or_(usage.c.last_snapshot < usage.c.first_snapshot, usage.c.last_snapshot > LASTING))
     problems += [f"process row {p}, mapping {n}: an interval ends before it begins" for p, n in connection.execute(wrong)]
     if tables and not problems:
         reader = TableReader(connection)
@@ -94,11 +96,11 @@ def _wrong_tables(connection: Connection, reader: TableReader, process_id: int, 
     texts: dict[int, bytes | None] = {}
     # What stands in the table at the moment, in the order of addresses.
     standing: list[tuple[int, int, int]] = []
-    rows = connection.execute(select(totals).where(totals.c.process_id == process_id).order_by(totals.c.first_seq)).fetchall()
+    rows = connection.execute(select(totals).where(totals.c.process_id == process_id).order_by(totals.c.first_snapshot)).fetchall()
     moments = sorted({*begins, *ends})
     position = 0
     for row in rows:
-        while position < len(moments) and moments[position] <= row.first_seq:
+        while position < len(moments) and moments[position] <= row.first_snapshot:
             for sign, changes in ((-1, ends), (1, begins)):
                 for number in changes.get(moments[position], ()):
                     mapping = history[number][2]
@@ -116,7 +118,7 @@ def _wrong_tables(connection: Connection, reader: TableReader, process_id: int, 
         # The totals of a table without counters are not sums of it (see Status.MAPS_ONLY).
         added = [kept if lacking else total for total, lacking, kept in zip(sums, missing, row[-len(FIGURES) :], strict=True)]
         if (len(standing), *added) != (row.mappings, *row[-len(FIGURES) :]):
-            yield f"process row {process_id}, capture {row.first_seq}: the table does not add up to its totals"
+            yield f"process row {process_id}, snapshot {row.first_snapshot}: the table does not add up to its totals"
         elif row.digest is not None and text_of is not None:
             for _, _, number in standing:
                 if number not in texts:
@@ -125,4 +127,4 @@ def _wrong_tables(connection: Connection, reader: TableReader, process_id: int, 
             parts = [texts[number] for _, _, number in standing]
             # Only a text of smaps can be given back.
             if None not in parts and digest_of(b"".join(part for part in parts if part is not None)) != bytes(row.digest):
-                yield f"process row {process_id}, capture {row.first_seq}: the table is not the one that was read"
+                yield f"process row {process_id}, snapshot {row.first_snapshot}: the table is not the one that was read"

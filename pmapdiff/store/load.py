@@ -22,12 +22,11 @@ from pmapdiff.model import (
     Totals,
     layout_of,
 )
-from pmapdiff.store.bulk import chunks, fetch_tuples
+from pmapdiff.store.bulk import STATES, chunks, fetch_tuples
 from pmapdiff.store.schema import (
     DETAIL_COLUMNS,
     GEOMETRY,
     STATUSES,
-    VOLATILE_COLUMNS,
     WITH_TABLE,
     backing,
     capture,
@@ -38,12 +37,14 @@ from pmapdiff.store.schema import (
     process,
     protection,
     snapshot,
+    state,
     string,
     to_unsigned,
     totals,
     usage,
 )
 
+# Counters, layout, and the values of counters that this version does not know.
 _Detail = tuple[tuple[int | None, ...], Layout | None, tuple[int | bytes, ...]]
 
 
@@ -52,9 +53,9 @@ def _raw(value: Any) -> bytes | None:
 
 
 class _Kept(NamedTuple):
-    """The last table of a process that was loaded: its rows with the first and the last capture that they stand in."""
+    """The last table of a process that was loaded: in snapshot `number`: its rows with the first and the last snapshot that they hold in."""
 
-    seq: int
+    number: int
     table: MappingTable
     rows: list[tuple[int, int, Mapping]]
 
@@ -70,24 +71,25 @@ class TableReader:
         self._protections: dict[int, tuple[str, bytes | None]] = {}
         self._backings: dict[int, tuple[str | None, int | None, bytes]] = {}
         self._details: dict[int, _Detail] = {}
+        self._states: dict[int, _Detail] = {}
         self._kept: dict[int, _Kept] = {}
 
-    def table(self, process_id: int, seq: int) -> MappingTable:
-        """The mapping table that the capture `seq` of a process has."""
+    def table(self, process_id: int, number: int) -> MappingTable:
+        """The mapping table that a process has in snapshot `number`, in which it has one."""
         kept = self._kept.get(process_id)
         lasting: list[tuple[int, int, Mapping]] = []
         query = _table_query()
         if kept is not None:
-            lasting = [row for row in kept.rows if row[0] <= seq <= row[1]]
+            lasting = [row for row in kept.rows if row[0] <= number <= row[1]]
             # What else there is began after the table that is kept, or ended before it.
-            query = query.where(usage.c.first_seq > kept.seq if seq > kept.seq else usage.c.last_seq < kept.seq)
-        found = fetch_tuples(self._connection, query, {"process": process_id, "seq": seq})
+            query = query.where(usage.c.first_snapshot > kept.number if number > kept.number else usage.c.last_snapshot < kept.number)
+        found = fetch_tuples(self._connection, query, {"process": process_id, "number": number})
         if kept is not None and not found and len(lasting) == len(kept.rows):
             return kept.table
         rows = [*lasting, *self._dated(found)]
         rows.sort(key=lambda row: (row[2].start, row[2].end))
         table = MappingTable(tuple([mapping for _, _, mapping in rows]))
-        self._kept[process_id] = _Kept(seq, table, rows)
+        self._kept[process_id] = _Kept(number, table, rows)
         return table
 
     def history(self, process_id: int) -> list[tuple[int, int, Mapping]]:
@@ -100,26 +102,20 @@ class TableReader:
 
     def _mappings(self, rows: Sequence[tuple[Any, ...]]) -> list[Mapping]:
         self._learn(rows)
-        protections, backings, details = self._protections, self._backings, self._details
+        protections, backings, states = self._protections, self._backings, self._states
         mappings = []
-        for start, end, offset, protection_id, backing_id, header, detail_id, *volatile, _first, _last in rows:
+        new = tuple.__new__
+        for start, end, offset, protection_id, backing_id, header, state_id, _first, _last in rows:
             perms, flags = protections[protection_id]
-            rare, form, extra = details[detail_id]
-            mappings.append(
-                Mapping(
-                    start if start >= 0 else to_unsigned(start),
-                    # The end of the highest page is 2**64 itself, which is stored as 0.
-                    end if end > 0 else to_unsigned(end) or 1 << 64,
-                    perms,
-                    offset if offset is None or offset >= 0 else to_unsigned(offset),
-                    *backings[backing_id],
-                    flags,
-                    (*volatile, *rare),
-                    form,
-                    extra,
-                    _raw(header),
-                )
-            )
+            device, inode, name = backings[backing_id]
+            if start < 0 or end <= 0 or (offset is not None and offset < 0):
+                # The end of the highest page is 2**64 itself, which is stored as 0.
+                start, end = to_unsigned(start), to_unsigned(end) or 1 << 64
+                offset = None if offset is None else to_unsigned(offset)
+            counters, layout, extra = states[state_id]
+            raw = None if header is None else bytes(header)
+            # What Mapping(…) does, without the call: this line runs for every mapping of a host.
+            mappings.append(new(Mapping, (start, end, perms, offset, device, inode, name, flags, counters, layout, extra, raw)))
         return mappings
 
     def _learn(self, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -135,42 +131,46 @@ class TableReader:
             named = select(backing.c.id, backing.c.device, backing.c.inode, string.c.raw).join_from(backing, string, string.c.id == backing.c.name_id)
             for number, device, inode, name in connection.execute(named.where(backing.c.id.in_(part))):
                 self._backings[number] = (device, None if inode is None else to_unsigned(inode), bytes(name))
-        for part in chunks({row[6] for row in rows} - self._details.keys()):
+        states: list[tuple[Any, ...]] = []
+        for part in chunks({row[6] for row in rows} - self._states.keys()):
+            states += fetch_tuples(connection, STATES.where(state.c.id.in_(part)))
+        for part in chunks({values[-1] for values in states} - self._details.keys()):
             detailed = select(detail.c.id, layout.c.template, detail.c.extra, *(detail.c[name] for name in DETAIL_COLUMNS)).join_from(
                 detail, layout, layout.c.id == detail.c.layout_id, isouter=True
             )
             for number, template, extra, *rare in connection.execute(detailed.where(detail.c.id.in_(part))):
                 values = tuple(v.encode("latin-1") if isinstance(v, str) else v for v in json.loads(extra)) if extra else ()
                 self._details[number] = (tuple(rare), None if template is None else layout_of(bytes(template)), values)
+        for number, *volatile, detail_id in states:
+            rare_counters, form, values = self._details[detail_id]
+            self._states[number] = ((*volatile, *rare_counters), form, values)
 
 
 def _mapping_query() -> Select[Any]:
     """Mappings with their counters, and their first and last capture, in the order that `TableReader` reads."""
     return select(
         *GEOMETRY,
-        usage.c.detail_id,
-        *(usage.c[name] for name in VOLATILE_COLUMNS),
-        usage.c.first_seq,
-        usage.c.last_seq,
+        usage.c.state_id,
+        usage.c.first_snapshot,
+        usage.c.last_snapshot,
     ).join_from(usage, mapping, (mapping.c.process_id == usage.c.process_id) & (mapping.c.no == usage.c.no))
 
 
 @lru_cache(maxsize=1)
 def _table_query() -> Select[Any]:
-    seq: BindParameter[int] = bindparam("seq")
-    return _mapping_query().where(usage.c.process_id == bindparam("process"), usage.c.last_seq >= seq, usage.c.first_seq <= seq)
+    number: BindParameter[int] = bindparam("number")
+    return _mapping_query().where(usage.c.process_id == bindparam("process"), usage.c.last_snapshot >= number, usage.c.first_snapshot <= number)
 
 
-def load_table(connection: Connection, process_id: int, seq: int) -> MappingTable:
-    """The mapping table that the capture `seq` of a process has."""
-    return TableReader(connection).table(process_id, seq)
+def load_table(connection: Connection, process_id: int, number: int) -> MappingTable:
+    """The mapping table that a process has in snapshot `number`."""
+    return TableReader(connection).table(process_id, number)
 
 
 class StoredCapture(NamedTuple):
     """A capture with its place in the store; `capture.table` is not loaded."""
 
     process_id: int
-    seq: int
     snapshot_id: int
     capture: Capture
 
@@ -181,11 +181,11 @@ def totals_of_capture() -> ColumnElement[bool]:
     Looked up by its end, because a range condition would walk through all later intervals for each capture.
     """
     later = totals.alias("later")
-    end = select(func.min(later.c.last_seq)).where(later.c.process_id == capture.c.process_id, later.c.last_seq >= capture.c.seq)
+    end = select(func.min(later.c.last_snapshot)).where(later.c.process_id == capture.c.process_id, later.c.last_snapshot >= capture.c.snapshot_id)
     return and_(
         totals.c.process_id == capture.c.process_id,
-        totals.c.last_seq == end.scalar_subquery(),
-        totals.c.first_seq <= capture.c.seq,
+        totals.c.last_snapshot == end.scalar_subquery(),
+        totals.c.first_snapshot <= capture.c.snapshot_id,
         capture.c.status.in_(WITH_TABLE),
     )
 
@@ -245,7 +245,6 @@ def stored_capture(row: Row[Any]) -> StoredCapture:
     sums = None if row.mappings is None else Totals(row.mappings, tuple(row[-len(FIGURES) :]))
     return StoredCapture(
         row.process_id,
-        row.seq,
         row.snapshot_id,
         Capture(
             info,
@@ -264,8 +263,8 @@ def stored_capture(row: Row[Any]) -> StoredCapture:
 
 
 def captures_of(connection: Connection, snapshot_id: int, process_ids: Select[Any] | None = None) -> list[StoredCapture]:
-    """The captures of a snapshot (of these processes, if given), by pid and in the order in which they were taken, without their tables."""
-    query = capture_query().where(capture.c.snapshot_id == snapshot_id).order_by(process.c.pid, process.c.id, capture.c.seq)
+    """The captures of a snapshot (of these processes, if given), by pid, without their tables."""
+    query = capture_query().where(capture.c.snapshot_id == snapshot_id).order_by(process.c.pid, process.c.id)
     if process_ids is not None:
         query = query.where(capture.c.process_id.in_(process_ids))
     return [stored_capture(row) for row in connection.execute(query)]

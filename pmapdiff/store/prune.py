@@ -1,24 +1,25 @@
 """Retention: which snapshots go, and how they go without touching what stays.
 
-Removing a snapshot removes its captures. An interval of counters or totals goes when no capture is left in it, and is cut at the
-last one that is left, so that every table that stays loads exactly as before.
+Removing a snapshot removes its captures. An interval of counters or totals goes when no capture is left in it, so every table that stays
+loads exactly as before.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Engine, Table, delete, exists, func, select, update
+from sqlalchemy import Engine, Table, bindparam, delete, func, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
 from pmapdiff.errors import StoreError
 from pmapdiff.model import SnapshotRef
-from pmapdiff.store.bulk import chunks
+from pmapdiff.store.bulk import chunks, fetch_tuples
 from pmapdiff.store.schema import (
-    OPEN_SEQ,
+    LASTING,
     WITH_TABLE,
     backing,
     capture,
@@ -28,6 +29,7 @@ from pmapdiff.store.schema import (
     process,
     protection,
     snapshot,
+    state,
     string,
     totals,
     usage,
@@ -106,11 +108,12 @@ def prune(engine: Engine, refs: Sequence[SnapshotRef], retention: Retention, now
     """Remove of these snapshots what the retention does not keep, and give the space back to the file system.
 
     `engine` has foreign keys off: each removed row would otherwise be looked for in tables that have no index for it. Raises
-    nothing of its own; a kill leaves whole snapshots, some of which would have gone next.
+    StoreError where the disk is too full even for that; a kill leaves whole snapshots, some of which would have gone next.
     """
     before = _bytes(engine)
     removed = superfluous(refs, retention, now_us)
-    _remove(engine, removed, progress)
+    remover = _Remover(engine, progress)
+    remover.remove(removed)
     # The newest of each series stays whatever the size: it is what the next capture is compared with.
     ordered = sorted(refs, key=_age_order)
     newest = {_series(ref): ref.id for ref in ordered}
@@ -118,7 +121,7 @@ def prune(engine: Engine, refs: Sequence[SnapshotRef], retention: Retention, now
     left = [ref.id for ref in ordered if ref.id not in gone]
     while retention.max_bytes is not None and left and (size := _bytes(engine)) is not None and size > retention.max_bytes:
         oldest = [number for number in left[: max(1, len(left) // 10)] if number is not None]
-        _remove(engine, oldest, progress)
+        remover.remove(oldest)
         removed += oldest
         left = left[len(oldest) :]
     if removed:
@@ -127,63 +130,92 @@ def prune(engine: Engine, refs: Sequence[SnapshotRef], retention: Retention, now
     return Pruned(tuple(removed), before, _bytes(engine))
 
 
-def _remove(engine: Engine, ids: Sequence[int], progress: Callable[[int], None]) -> None:
-    """Remove snapshots, some at a time; one at a time where the disk is too full for the log of more, giving back their room at once."""
-    done, size = 0, _BATCH
-    while done < len(ids):
-        batch = ids[done : done + size]
-        try:
-            _remove_together(engine, batch)
-            if size == 1:
-                _give_back(engine, _VACUUM_PAGES_ON_FULL_DISK)
-        except OperationalError as error:
-            if "full" not in str(error.orig) and "I/O" not in str(error.orig):
-                raise
-            if size == 1:
-                raise StoreError(
-                    f"the disk of the store is full, and to remove a snapshot takes some room of its own: make a few MiB and try again ({error.orig})"
-                ) from error
-            size = 1
-            _give_back(engine, 0)
-            continue
-        done += len(batch)
-        progress(len(batch))
+class _Remover:
+    """Removes snapshots. Knows which snapshots each process is in, which takes one look at all captures."""
 
+    def __init__(self, engine: Engine, progress: Callable[[int], None]) -> None:
+        self._engine = engine
+        self._progress = progress
+        # The snapshots of each process, in order: all, and those in which it has a table.
+        self._all: dict[int, list[int]] = defaultdict(list)
+        self._tables: dict[int, list[int]] = defaultdict(list)
+        self._seen = 0
 
-def _remove_together(engine: Engine, ids: Sequence[int]) -> None:
-    with engine.begin() as connection:
-        touched = list(connection.execute(select(capture.c.process_id).where(capture.c.snapshot_id.in_(ids)).distinct()).scalars())
+    def remove(self, ids: Sequence[int]) -> None:
+        """Some at a time; one at a time where the disk is too full for the log of more, giving back their room at once."""
+        done, size = 0, _BATCH
+        while done < len(ids):
+            batch = ids[done : done + size]
+            try:
+                with self._engine.begin() as connection:
+                    self._remove_together(connection, batch)
+                if size == 1:
+                    _give_back(self._engine, _VACUUM_PAGES_ON_FULL_DISK)
+            except OperationalError as error:
+                if "full" not in str(error.orig) and "I/O" not in str(error.orig):
+                    raise
+                if size == 1:
+                    advice = "the disk of the store is full, and to remove a snapshot takes some room of its own: make a few MiB and try again"
+                    raise StoreError(f"{advice} ({error.orig})") from error
+                # What is known is of a transaction that was not to be.
+                self._all.clear()
+                self._tables.clear()
+                self._seen = 0
+                size = 1
+                _give_back(self._engine, 0)
+                continue
+            done += len(batch)
+            self._progress(len(batch))
+
+    def _look(self, connection: Connection) -> None:
+        """Learn of the captures that are new since the last look."""
+        query = select(capture.c.snapshot_id, capture.c.process_id, capture.c.status).where(capture.c.snapshot_id > self._seen)
+        for number, process_id, status in fetch_tuples(connection, query.order_by(capture.c.snapshot_id)):
+            self._all[process_id].append(number)
+            if status in WITH_TABLE:
+                self._tables[process_id].append(number)
+            self._seen = number
+
+    def _remove_together(self, connection: Connection, ids: Sequence[int]) -> None:
+        self._look(connection)
+        going = set(ids)
+        touched = set(connection.execute(select(capture.c.process_id).where(capture.c.snapshot_id.in_(ids))).scalars())
         connection.execute(delete(capture).where(capture.c.snapshot_id.in_(ids)))
         connection.execute(delete(snapshot).where(snapshot.c.id.in_(ids)))
-        for process_id in touched:
-            _trim(connection, process_id)
+        newest = connection.execute(select(func.max(snapshot.c.id))).scalar() or 0
+        for process_id in sorted(touched):
+            for numbers in (self._all[process_id], self._tables[process_id]):
+                numbers[:] = [number for number in numbers if number not in going]
+            self._trim(connection, process_id, min(going), newest)
 
-
-def _trim(connection: Connection, process_id: int) -> None:
-    """Take the intervals of a process back to the captures that it has left."""
-    last = connection.execute(select(func.max(capture.c.seq)).where(capture.c.process_id == process_id)).scalar()
-    for table in (usage, totals):
-        inside = exists().where(
-            capture.c.process_id == process_id,
-            capture.c.seq >= table.c.first_seq,
-            capture.c.seq <= table.c.last_seq,
-            capture.c.status.in_(WITH_TABLE),
-        )
-        connection.execute(delete(table).where(table.c.process_id == process_id, ~inside))
-        if last is not None:
-            # The next capture takes the number after the last one that is left: no closed interval may reach to it.
-            ended = (table.c.process_id == process_id) & (table.c.last_seq > last) & (table.c.last_seq < OPEN_SEQ)
-            connection.execute(update(table).where(ended).values(last_seq=last))
-    used = select(usage.c.no).where(usage.c.process_id == process_id)
-    connection.execute(delete(mapping).where(mapping.c.process_id == process_id, mapping.c.no.not_in(used)))
-    if last is None:
-        connection.execute(delete(process).where(process.c.id == process_id))
+    def _trim(self, connection: Connection, process_id: int, since: int, newest: int) -> None:
+        """Remove the intervals of a process in which no capture is left, of those that end in `since` or later."""
+        left = self._tables[process_id]
+        for table in (usage, totals):
+            key = [column for column in table.primary_key if column.name != "process_id"]
+            query = select(table.c.first_snapshot, *key).where(table.c.process_id == process_id, table.c.last_snapshot >= since)
+            rows = fetch_tuples(connection, query)
+            # The first number of a key is where the interval ends.
+            empty = [row[1:] for row in rows if bisect_left(left, row[0]) == bisect_right(left, row[1])]
+            if empty:
+                names = [f"key_{column.name}" for column in key]
+                matching = [column == bindparam(name) for column, name in zip(key, names, strict=True)]
+                gone = delete(table).where(table.c.process_id == bindparam("key_process"), *matching)
+                connection.execute(gone, [{"key_process": process_id, **dict(zip(names, values, strict=True))} for values in empty])
+            # The next snapshot gets the number after the newest that is left: no closed interval may reach to it.
+            ended = (table.c.process_id == process_id) & (table.c.last_snapshot > newest) & (table.c.last_snapshot < LASTING)
+            connection.execute(update(table).where(ended).values(last_snapshot=newest))
+        used = select(usage.c.no).where(usage.c.process_id == process_id)
+        connection.execute(delete(mapping).where(mapping.c.process_id == process_id, mapping.c.no.not_in(used)))
+        if not self._all[process_id]:
+            connection.execute(delete(process).where(process.c.id == process_id))
 
 
 def _remove_unused(engine: Engine) -> None:
     """Remove what was interned for rows that are gone."""
     uses: tuple[tuple[Table, tuple[object, ...]], ...] = (
-        (detail, (usage.c.detail_id,)),
+        (state, (usage.c.state_id,)),
+        (detail, (state.c.detail_id,)),
         (layout, (detail.c.layout_id,)),
         (backing, (mapping.c.backing_id,)),
         (protection, (mapping.c.protection_id,)),

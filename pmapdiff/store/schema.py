@@ -16,8 +16,8 @@ REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]
 # "pmap" as SQLite's application_id: tells our databases from other people's without a query.
 APPLICATION_ID = 0x706D6170
-# The last_seq of an interval that still lasts. A number and not NULL: a closed one never needs more room.
-OPEN_SEQ = 2**31 - 1
+# The last snapshot of an interval that still lasts. A number and not NULL: a closed one never needs more room.
+LASTING = 2**31 - 1
 
 # The codes of a capture's status. TIMEOUT has two: with the table (something else took too long) and without.
 STATUSES = {
@@ -82,16 +82,17 @@ process = Table(
     Column("rlimit_as_bytes", BigInteger),
     Column("rlimit_data_bytes", BigInteger),
     Column("rlimit_stack_bytes", BigInteger),
-    Index("process_identity", "host_id", "pid", "boot_id", "start_ticks", "exec_key", unique=True),
+    # One writer at a time sees to it that there is one row a process; to have the index do it would double what a short process costs.
+    Index("process_pid", "host_id", "pid", "start_ticks"),
 )
 
-# One process in one snapshot. `seq` counts the captures of a process from 1; intervals below are in seq.
+# One process in one snapshot. An idle process costs this row and nothing else, so it has no second index: what is asked of a process
+# is asked of the intervals below, or of one snapshot after the other.
 capture = Table(
     "capture",
     metadata,
+    Column("snapshot_id", ForeignKey("snapshot.id"), primary_key=True),
     Column("process_id", ForeignKey("process.id"), primary_key=True),
-    Column("seq", Integer, primary_key=True),
-    Column("snapshot_id", ForeignKey("snapshot.id"), nullable=False),
     Column("status", SmallInteger, nullable=False),
     Column("threads", Integer),
     Column("vm_hwm_kib", BigInteger),
@@ -99,17 +100,17 @@ capture = Table(
     Column("cgroup_usage_bytes", BigInteger),
     Column("read_us", BigInteger),
     Column("note", Text),
-    Index("capture_snapshot", "snapshot_id"),
     sqlite_with_rowid=False,
 )
 
-# What a process's table added up to, and the digest of its text, from capture to capture.
+# What a process's table added up to, and the digest of its text, from snapshot to snapshot. That the process was in each of them says
+# nobody: `capture` does.
 totals = Table(
     "totals",
     metadata,
     Column("process_id", ForeignKey("process.id"), primary_key=True),
-    Column("last_seq", Integer, primary_key=True),
-    Column("first_seq", Integer, nullable=False),
+    Column("last_snapshot", Integer, primary_key=True),
+    Column("first_snapshot", Integer, nullable=False),
     Column("digest", LargeBinary),
     Column("mappings", Integer, nullable=False),
     *(Column(name, BigInteger) for name in FIGURES),
@@ -170,21 +171,32 @@ detail = Table(
     Column("extra", Text),
 )
 
-# The counters of a mapping from capture to capture: a row lasts until one of them changes. The end comes first in the key: what
+# All counters of a mapping at once: the same few sets stand in thousands of mappings, and come back. `lookup` is a hash of them; two sets may
+# have the same one.
+state = Table(
+    "state",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("lookup", BigInteger, nullable=False, index=True),
+    *(Column(name, BigInteger) for name in VOLATILE_COLUMNS),
+    Column("detail_id", ForeignKey("detail.id"), nullable=False),
+)
+Index("state_detail", state.c.detail_id).ddl_if(dialect="postgresql")
+
+# The counters of a mapping from snapshot to snapshot: a row lasts until one of them changes. The end comes first in the key: what
 # still lasts is then in one place, and neither recording nor looking at the latest reads what is long over.
 usage = Table(
     "usage",
     metadata,
     Column("process_id", Integer, primary_key=True),
-    Column("last_seq", Integer, primary_key=True),
+    Column("last_snapshot", Integer, primary_key=True),
     Column("no", Integer, primary_key=True),
-    Column("first_seq", Integer, nullable=False),
-    *(Column(name, BigInteger) for name in VOLATILE_COLUMNS),
-    Column("detail_id", ForeignKey("detail.id"), nullable=False),
+    Column("first_snapshot", Integer, nullable=False),
+    Column("state_id", ForeignKey("state.id"), nullable=False),
     ForeignKeyConstraint(["process_id", "no"], ["mapping.process_id", "mapping.no"]),
     sqlite_with_rowid=False,
 )
-Index("usage_detail", usage.c.detail_id).ddl_if(dialect="postgresql")
+Index("usage_state", usage.c.state_id).ddl_if(dialect="postgresql")
 
 
 # Where a mapping is and what it is of, in the order in which rows are written and read.

@@ -90,10 +90,10 @@ class Store:
             self._appender.stay = False
             self._appender.close()
 
-    def known(self, host: str, identities: Collection[ProcessIdentity]) -> dict[ProcessIdentity, KnownProcess]:
-        """Which of these processes the store has, and the digest of the last text of each."""
+    def known(self, host: str, identities: Collection[ProcessIdentity], *, reads: bool = False) -> dict[ProcessIdentity, KnownProcess]:
+        """Which of these processes the store has, and the digest of the last text of each; with `reads`, how long it took to read, too."""
         with translated_errors(self.location):
-            return self._appender.known(host, identities)
+            return self._appender.known(host, identities, reads=reads)
 
     def write(self, taken: Snapshot) -> SnapshotRef:
         """Store a snapshot, whole or not at all."""
@@ -191,7 +191,7 @@ class Store:
         captures: list[Capture] = []
         for stored in captures_of(connection, ref.id, None if wanted.everything else self._process_ids(connection, wanted)):
             item = stored.capture
-            captures.append(item._replace(table=reader.table(stored.process_id, stored.seq)) if item.totals is not None else item)
+            captures.append(item._replace(table=reader.table(stored.process_id, ref.id)) if item.totals is not None else item)
         return Snapshot(ref, tuple(captures))
 
     def snapshots(self, limit: int | None = None) -> list[SnapshotSummary]:
@@ -237,7 +237,12 @@ class Store:
         with self._reading() as connection:
             ids = None if wanted.everything else self._process_ids(connection, wanted)
             ends = (
-                select(capture.c.process_id, func.min(capture.c.seq).label("first"), func.max(capture.c.seq).label("last"), func.count().label("n"))
+                select(
+                    capture.c.process_id,
+                    func.min(capture.c.snapshot_id).label("first"),
+                    func.max(capture.c.snapshot_id).label("last"),
+                    func.count().label("n"),
+                )
                 .where(capture.c.status.in_(WITH_TABLE))
                 .group_by(capture.c.process_id)
             )
@@ -245,8 +250,10 @@ class Store:
                 ends = ends.where(capture.c.process_id.in_(ids))
             spans = {row.process_id: row for row in connection.execute(ends)}
             span = ends.subquery()
-            query = capture_query().join(span, and_(span.c.process_id == capture.c.process_id, capture.c.seq.in_([span.c.first, span.c.last])))
-            found = {(item.process_id, item.seq): item for item in map(stored_capture, connection.execute(query))}
+            query = capture_query().join(
+                span, and_(span.c.process_id == capture.c.process_id, capture.c.snapshot_id.in_([span.c.first, span.c.last]))
+            )
+            found = {(item.process_id, item.snapshot_id): item for item in map(stored_capture, connection.execute(query))}
             refs: dict[int, SnapshotRef] = {}
             for part in chunks({item.snapshot_id for item in found.values()}):
                 for row in connection.execute(snapshot_query().where(snapshot.c.id.in_(part))):

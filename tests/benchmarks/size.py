@@ -43,9 +43,11 @@ SELECT capture.snapshot_id, capture.process_id, mapping.start_address, mapping.e
        referenced_kib, anonymous_kib, anon_huge_pages_kib, swap_kib, swap_pss_kib, kernel_page_size_kib, mmu_page_size_kib, ksm_kib,
        lazy_free_kib, shmem_pmd_mapped_kib, file_pmd_mapped_kib, shared_hugetlb_kib, private_hugetlb_kib, locked_kib, thp_eligible
 FROM capture
-JOIN usage ON usage.process_id = capture.process_id AND usage.last_seq >= capture.seq AND usage.first_seq <= capture.seq
+JOIN usage ON usage.process_id = capture.process_id
+    AND usage.last_snapshot >= capture.snapshot_id AND usage.first_snapshot <= capture.snapshot_id
+JOIN state ON state.id = usage.state_id
 JOIN mapping ON mapping.process_id = usage.process_id AND mapping.no = usage.no
-JOIN detail ON detail.id = usage.detail_id
+JOIN detail ON detail.id = state.detail_id
 ORDER BY capture.snapshot_id, capture.process_id
 """
 
@@ -192,19 +194,17 @@ def _parts(connection: sqlite3.Connection) -> dict[str, Part]:
 _CHANGES = """
 SELECT count(*), sum(later.rss_kib IS earlier.rss_kib AND later.referenced_kib IS earlier.referenced_kib AND later.private_dirty_kib IS
     earlier.private_dirty_kib AND later.shared_clean_kib IS earlier.shared_clean_kib AND later.pss_kib IS NOT earlier.pss_kib)
-FROM usage AS later JOIN usage AS earlier
-    ON earlier.process_id = later.process_id AND earlier.last_seq = later.first_seq - 1 AND earlier.no = later.no
+FROM usage AS after JOIN state AS later ON later.id = after.state_id
+JOIN usage AS before ON before.process_id = after.process_id AND before.last_snapshot = after.first_snapshot - 1 AND before.no = after.no
+JOIN state AS earlier ON earlier.id = before.state_id
 """
 
 
 def _print_changes(db: Path, snapshots: int) -> None:
     with closing(sqlite3.connect(db)) as connection:
         changes, pss = connection.execute(_CHANGES).fetchone()
-        columns = ", ".join(
-            row[1] for row in connection.execute("PRAGMA table_info(usage)") if row[1].endswith(("_kib", "_id")) and row[1] != "process_id"
-        )
         rows = connection.execute("SELECT count(*) FROM usage").fetchone()[0]
-        distinct = connection.execute(f"SELECT count(*) FROM (SELECT DISTINCT {columns} FROM usage)").fetchone()[0]
+        distinct = connection.execute("SELECT count(*) FROM state").fetchone()[0]
     print(f"{changes / snapshots:.1f} mappings change a snapshot, {(pss or 0) / max(changes, 1):.0%} of them only in Pss; ", end="")
     print(f"{rows:,} rows of usage have {distinct:,} different sets of counters")
 

@@ -38,15 +38,29 @@ def counts(store: Store) -> dict[str, int]:
     with store.engine.connect() as connection:
         return {
             name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
-            for name in ("snapshot", "capture", "totals", "mapping", "usage", "detail", "string", "backing", "layout", "protection", "process")
+            for name in (
+                "snapshot",
+                "capture",
+                "totals",
+                "mapping",
+                "usage",
+                "state",
+                "detail",
+                "string",
+                "backing",
+                "layout",
+                "protection",
+                "process",
+            )
         }
 
 
 def intervals(store: Store) -> list[tuple[int, int, int, int]]:
     with store.engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text("SELECT no, rss_kib, first_seq, last_seq FROM usage ORDER BY no, first_seq"))]
+        return [tuple(row) for row in connection.execute(text(_INTERVALS))]
 
 
+_INTERVALS = "SELECT no, rss_kib, first_snapshot, last_snapshot FROM usage JOIN state ON state.id = state_id ORDER BY no, first_snapshot"
 OPEN = 2**31 - 1
 
 
@@ -319,10 +333,10 @@ def test_check_finds_what_is_wrong(store: Store) -> None:
         write(store, captured([block(rss)]), at=moment)
     assert store.check() == []
     for statement, found in (
-        ("UPDATE usage SET rss_kib = 5 WHERE first_seq = 1", "does not add up"),
-        ("UPDATE usage SET last_seq = 2 WHERE first_seq = 1", "overlap"),
-        ("UPDATE usage SET last_seq = 0 WHERE first_seq = 1", "ends before"),
-        ("DELETE FROM totals WHERE first_seq = 1", "no totals"),
+        ("UPDATE state SET rss_kib = 5 WHERE rss_kib = 4", "does not add up"),
+        ("UPDATE usage SET last_snapshot = 2 WHERE first_snapshot = 1", "overlap"),
+        ("UPDATE usage SET last_snapshot = 0 WHERE first_snapshot = 1", "ends before"),
+        ("DELETE FROM totals WHERE first_snapshot = 1", "no totals"),
     ):
         with store.engine.connect() as connection:
             connection.execute(text(statement))

@@ -14,7 +14,7 @@ from pmapdiff.formats.smaps import SmapsParser, render_smaps
 from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
 from pmapdiff.store import Store
 from pmapdiff.store.prune import Retention, superfluous
-from pmapdiff.store.schema import backing, detail, mapping, snapshot, usage
+from pmapdiff.store.schema import backing, detail, mapping, snapshot, state, usage
 
 SMAPS = (Path(__file__).resolve().parent.parent / "data/redis-frozen/smaps.txt").read_bytes()
 HOUR, DAY = 3_600_000_000, 86_400_000_000
@@ -26,7 +26,7 @@ def ref(number: int, age_us: int, selection: str = "--all", label: str | None = 
 
 
 def test_the_last_of_each_hour_and_day_stays() -> None:
-    refs = [ref(i, i * HOUR // 4) for i in range(24 * 4 * 3)]  # three days, one each quarter of an hour
+    refs = [ref(-i, i * HOUR // 4) for i in range(24 * 4 * 3)]  # three days, one each quarter of an hour
     kept = {r.id for r in refs} - set(superfluous(refs, Retention(all_s=3600, hourly_s=86400, daily_s=10 * 86400), NOW))
     ages = sorted(r.taken_at_us for r in refs if r.id in kept)
     assert len([t for t in ages if t >= NOW - HOUR]) == 5, "every one of the last hour"
@@ -40,8 +40,8 @@ def test_the_last_of_each_hour_and_day_stays() -> None:
 
 
 def test_one_recorder_does_not_push_out_the_other() -> None:
-    refs = [ref(i, i * HOUR, "--name redis") for i in range(10)] + [ref(10, 20 * HOUR, "--all"), ref(11, 21 * HOUR, "--all")]
-    assert superfluous(refs, Retention(last=1), NOW) == [11, *range(9, 0, -1)]
+    refs = [ref(-i, i * HOUR, "--name redis") for i in range(10)] + [ref(-10, 20 * HOUR, "--all"), ref(-11, 21 * HOUR, "--all")]
+    assert superfluous(refs, Retention(last=1), NOW) == [-11, *range(-9, 0)]
 
 
 def test_nothing_goes_without_a_rule() -> None:
@@ -118,7 +118,7 @@ def test_nothing_interned_is_left_over(store: Store) -> None:
         taken(store, moment, {moment + 1: variant(moment)})
     assert len(store.prune(Retention(last=1)).removed) == 19
     with store.engine.connect() as connection:
-        for table, column in ((backing, mapping.c.backing_id), (detail, usage.c.detail_id)):
+        for table, column in ((backing, mapping.c.backing_id), (state, usage.c.state_id), (detail, state.c.detail_id)):
             unused = select(func.count()).select_from(table).where(table.c.id.not_in(select(column)))
             assert connection.execute(unused).scalar_one() == 0
     assert store.check() == []
