@@ -111,7 +111,9 @@ def refusal(budget: Budget, status: MemoryStatus, sizes_kib: Iterable[int] | Non
     if last is not None and last.read_given_up and last.reads_ago < RETRY_AFTER:
         return f"reading its smaps was given up {plural(last.reads_ago, 'snapshot')} ago"
     expected = forecast(status, mappings, last)
-    if budget.max_read_us is not None and expected.read_us > budget.max_read_us:
+    # A read that has not been made for long is worth a try, as it is given up in time: the memory may be in huge pages, which nothing else tells.
+    trial = last is not None and last.reads_ago >= RETRY_AFTER
+    if budget.max_read_us is not None and expected.read_us > budget.max_read_us and not trial:
         return f"reading its smaps would take about {format_us(expected.read_us)}, more than --max-read {format_us(budget.max_read_us)}"
     if budget.max_stall_us is not None and expected.read_us > budget.max_stall_us:
         hold = expected.read_us if sizes_kib is None else min(expected.read_us, longest_hold_us(sizes_kib, status) * expected.factor)

@@ -52,6 +52,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     code = _run(sys.argv[1:])
+    _forget_stores()
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -94,6 +95,12 @@ def _bug() -> int:
         return 2
     sys.excepthook(*sys.exc_info())
     return 2
+
+
+def _forget_stores() -> None:
+    from pmapdiff.cli._app import OPENED
+
+    OPENED.clear()
 
 
 def _damage() -> str | None:

@@ -458,7 +458,7 @@ NONSENSE = [
     "DELETE FROM backing",
     "DELETE FROM totals",
     "UPDATE detail SET extra = '{'",
-    "UPDATE usage SET rss_kib = 'a'",
+    "UPDATE state SET rss_kib = 'a'",
     "UPDATE capture SET status = 99",
     "UPDATE snapshot SET taken_at = 'x'",
 ]

@@ -64,6 +64,12 @@ def test_a_read_that_was_given_up_is_tried_again_after_a_while() -> None:
     assert refusal(budget, DENSE, [GIB], 100, Last(5000, reads_ago=RETRY_AFTER, read_given_up=True)) is None
 
 
+def test_what_only_the_model_refuses_is_tried_now_and_then() -> None:
+    assert refusal(Budget(max_read_us=2_000), DENSE, [GIB], 100, Last(None, reads_ago=RETRY_AFTER - 1)) is not None
+    assert refusal(Budget(max_read_us=2_000), DENSE, [GIB], 100, Last(None, reads_ago=RETRY_AFTER)) is None, "it is given up in time"
+    assert refusal(Budget(max_stall_us=2_000), DENSE, [GIB], 100, Last(None, reads_ago=RETRY_AFTER)) is not None, "one read() is not"
+
+
 def test_a_stall_is_that_of_the_largest_mappings_not_of_all() -> None:
     budget = Budget(max_stall_us=1_500)
     assert refusal(budget, DENSE, None, 1000, None) is not None, "until the sizes are known"
