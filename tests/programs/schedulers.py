@@ -106,10 +106,11 @@ exec cron -f
 
     def install(self) -> None:
         """One entry in root's crontab and one in cron.d, every minute, each into a store of its own."""
-        # What the shell, cron and python-crontab would each take for their own.
-        self.target.call("name", name="%d#$`'")
+        # What the shell, cron and python-crontab would each take for their own, and a number: another run of the tests may go on beside this one.
+        number = str(os.getpid())
+        self.target.call("name", name=f"%d#$`'{number}")
         for run, form in ((self.own, "--own"), (self.system, "--system")):
-            name = r"^%d[#]\$`'$"
+            name = rf"^%d[#]\$`'{number}$"
             self.inside(run, "schedule", "cron", "--every", "1m", "--name", name, "--keep-all", "24h", form, "--install").ok()
 
     def inside(self, run: Runner, *args: object) -> Result:
