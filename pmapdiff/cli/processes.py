@@ -28,7 +28,7 @@ def processes(
     top: Annotated[int | None, typer.Option("--top", metavar="N", min=0, help=f"At most N rows, 0 for all. Default: {_SHOWN} as text.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json or csv.")] = "text",
 ) -> None:
-    """List the processes in the store: size, Rss and footprint when last seen, and how much they grew since first seen."""
+    """List the processes in the store: size, Rss and footprint when last seen, how much they grew since first seen, and the longest read."""
     from pmapdiff.report import write_report
     from pmapdiff.store import ProcessFilter, ProcessSummary
 

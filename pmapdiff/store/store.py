@@ -38,7 +38,7 @@ class SnapshotSummary(NamedTuple):
 
 
 class ProcessSummary(NamedTuple):
-    """A process through all its captures: when it was first and last seen with a table, its totals then, and how long that last read took."""
+    """A process through all its captures: when it was first and last seen with a table, its totals then, and how long its longest read took."""
 
     process: ProcessInfo
     host: str
@@ -242,6 +242,7 @@ class Store:
                     func.min(capture.c.snapshot_id).label("first"),
                     func.max(capture.c.snapshot_id).label("last"),
                     func.count().label("n"),
+                    func.max(capture.c.read_us).label("read_us"),
                 )
                 .where(capture.c.status.in_(WITH_TABLE))
                 .group_by(capture.c.process_id)
@@ -266,7 +267,7 @@ class Store:
             ref_first, ref_last = refs[first.snapshot_id], refs[last.snapshot_id]
             summaries.append(
                 ProcessSummary(
-                    last.capture.process, ref_last.host, row.n, ref_first, ref_last, first.capture.totals, last.capture.totals, last.capture.read_us
+                    last.capture.process, ref_last.host, row.n, ref_first, ref_last, first.capture.totals, last.capture.totals, row.read_us
                 )
             )
         return summaries
