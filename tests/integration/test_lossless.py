@@ -24,8 +24,16 @@ def test_a_stopped_process_with_twenty_thousand_mappings(run: Runner, tmp_path: 
     assert run("db", "check").ok().out == "the store is sound\n"
 
 
-def test_a_process_through_many_changes(run: Runner, target: Target) -> None:
+def test_a_process_through_many_changes(run: Runner, tmp_path: Path) -> None:
     """Each of the texts can be had again from what the store keeps of the differences."""
+    argv, environment = isolated(tmp_path / "python")
+    with Target(argv=[*argv, str(PROGRAMS / "target.py")], env=environment) as target:
+        texts = _recorded_texts(run, target)
+    for number, text in enumerate(texts):
+        assert run.here("show", f"step {number}.", "--format", "smaps").stdout == text, number
+
+
+def _recorded_texts(run: Runner, target: Target) -> list[bytes]:
     texts = []
     for number in range(12):
         target.call("map", size=(number + 1) << 20, address=0x100000000000 + (number << 32))
@@ -34,15 +42,10 @@ def test_a_process_through_many_changes(run: Runner, target: Target) -> None:
             target.call("unmap", address=0x100000000000 + (number - 1 << 32), size=1 << 19)
             target.call("protect", address=0x100000000000 + (number - 2 << 32), size=8192, prot=1)
         with target.stopped():
-            # The recorder runs in this process, so that the number of processes stays as it is; what others do to Pss is seen and tried again.
-            while True:
-                text = target.smaps()
-                run.here("record", "--pid", target.pid, "--label", f"step {number}.").ok()
-                if target.smaps() == text:
-                    break
-            texts.append(text)
-    for number, text in enumerate(texts):
-        assert run.here("show", f"step {number}.", "--format", "smaps").stdout == text, number
+            texts.append(target.smaps())
+            run.here("record", "--pid", target.pid, "--label", f"step {number}.").ok()
+            assert target.smaps() == texts[-1], "the process was to stand still"
+    return texts
 
 
 def test_imported_smaps(run: Runner) -> None:
