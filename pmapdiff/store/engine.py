@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
@@ -164,7 +164,10 @@ def _sqlite_engine(path: Path, *, write: bool, existing: bool, foreign_keys: boo
 
 def _other_engine(location: str, *, write: bool) -> Engine:
     try:
-        engine = create_engine(location, poolclass=NullPool)
+        url = make_url(location)
+        # By this name whoever waits for the writers' lock is told who has it; it is libpq's, and other drivers do not know it.
+        named = {"fallback_application_name": "pmapdiff"} if url.get_driver_name() in ("psycopg", "psycopg2") else {}
+        engine = create_engine(url, poolclass=NullPool, connect_args=named)
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreError(f"{shown_location(location)} is no database URL that can be used: write postgresql+psycopg://USER@HOST/NAME") from error
     except ModuleNotFoundError as error:
