@@ -169,6 +169,8 @@ def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
     for view in ("mapping_table", "process_table"):
         op.execute(f"DROP VIEW {view}")
+    op.create_table("numbering", sa.Column("id", sa.Integer(), primary_key=True), sa.Column("removed", sa.Integer(), nullable=False))
+    run("INSERT INTO numbering (id, removed) VALUES (1, 0)")
     _tell_apart()
     _create_state()
     op.create_table(
@@ -182,15 +184,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("process_id", "last_snapshot", "no"),
         sqlite_with_rowid=False,
     )
-    same = " AND ".join(
-        f"{'usage.' + name} IS NOT DISTINCT FROM state.{name}" if op.get_bind().dialect.name == "postgresql" else f"usage.{name} IS state.{name}"
-        for name in _VOLATILE
-    )
+    # PostgreSQL can hash equality alone; no counter is negative.
+    equal = "coalesce(usage.{0}, -1) = coalesce(state.{0}, -1)" if op.get_bind().dialect.name == "postgresql" else "usage.{0} IS state.{0}"
+    same = " AND ".join(equal.format(name) for name in _VOLATILE)
     # The rows of one detail are some thousands: found by it and by Rss, then compared.
     op.create_index("state_0002", "state", ["detail_id", "rss_kib", "pss_kib"])
     run(
-        f"INSERT INTO usage_0002 (process_id, last_snapshot, first_snapshot, no, state_id) SELECT process_id, {_copied('usage')}, no, "
-        f"(SELECT state.id FROM state WHERE state.detail_id = usage.detail_id AND {same}) FROM usage WHERE {_holds('usage')}"
+        f"INSERT INTO usage_0002 (process_id, last_snapshot, first_snapshot, no, state_id) SELECT process_id, {_copied('usage')}, no, state.id "
+        f"FROM usage JOIN state ON state.detail_id = usage.detail_id AND {same} WHERE {_holds('usage')}"
     )
     op.drop_index("state_0002", "state")
     sums = [column for column in sa.inspect(op.get_bind()).get_columns("totals") if column["name"] not in ("process_id", "first_seq", "last_seq")]

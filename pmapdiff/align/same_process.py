@@ -115,7 +115,7 @@ def align_same_process(
 def _join_runs(mappings: Sequence[Mapping], families: Sequence[str], sets: _Sets, shift: int) -> None:
     for position in range(1, len(mappings)):
         left, right = mappings[position - 1], mappings[position]
-        if families[position] == "thread-stack" and is_guard(left) and not is_guard(right):
+        if families[position] == "thread-stack" and left.end == right.start and is_guard(left) and not is_guard(right):
             # A guard page and the stack above it come and go together.
             sets.join(shift + position - 1, shift + position)
         elif left.end == right.start and left.perms == right.perms and left.name == right.name and not left.is_file and _mergeable(left, right):

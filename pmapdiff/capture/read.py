@@ -71,6 +71,10 @@ class _Text(NamedTuple):
     reduced: str | None = None
     counted: MemoryStatus | None = None
 
+    def with_maps(self, maps: bytes) -> _Text:
+        """The same with another maps text."""
+        return self._replace(data=maps)
+
     @property
     def beside(self) -> tuple[bytes, ...]:
         """What tells a text without counters from another beside itself: what was counted."""
@@ -131,13 +135,16 @@ class ProcessReader:
         table: MappingTable | None = None
         reason: str | None = None
         spent_us = 0
+        given_up: _Text | None = None
         for attempt in range(1, ATTEMPTS + 1):
             info = ProcessInfo(identity_of(stat), stat.comm, ppid=stat.ppid)
             memory = memory_directory(stat)
             if memory is None:
                 return Capture(info, Status.VANISHED, note="it has exited"), stat
             before = _settled_size_kib(memory)
-            text = self._read_text(memory, known)
+            # A read that was given up is not made again, whatever becomes of the table that stands in for it.
+            text = self._read_text(memory, known) if given_up is None else given_up.with_maps(read_table(f"{memory}/maps").data)
+            given_up = text if text.reduced is not None else None
             spent_us += text.read_us or 0
             after = _settled_size_kib(memory)
             again = identify(stat.pid)

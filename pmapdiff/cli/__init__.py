@@ -88,7 +88,7 @@ def _run(arguments: Sequence[str]) -> int:
 def _bug() -> int:
     """Print the traceback; Python would exit 1, which means findings here. If a store is damaged, that is said instead."""
     failure = sys.exc_info()[1]
-    damage = _damage()
+    damage = _damage(failure)
     if damage is not None:
         sys.stdout.flush()
         sys.stderr.write(f"pmapdiff: {printable(damage)} ({type(failure).__name__})\n")
@@ -103,15 +103,19 @@ def _forget_stores() -> None:
     OPENED.clear()
 
 
-def _damage() -> str | None:
+def _damage(failure: BaseException | None) -> str | None:
     """What is wrong with a store that was used; None if all are sound."""
     from pmapdiff.cli._app import OPENED
 
+    # Only values that make no sense can be a table's fault; to read every table takes long.
+    tables = isinstance(failure, LookupError | TypeError | ValueError | ArithmeticError | AssertionError)
     for store in OPENED:
         try:
-            problems = store.check()
+            problems = store.check(tables=tables)
         except PmapdiffError as error:
             return str(error)
+        except Exception:
+            continue
         if problems:
             return f"the database at {store.location} is damaged: {problems[0]}; `pmapdiff db check` says more, and a backup may help"
     return None

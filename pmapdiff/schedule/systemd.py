@@ -191,7 +191,8 @@ def _needs_network(location: str) -> bool:
 
 def _host(location: str) -> str:
     parts = urlsplit(location)
-    return parts.hostname or (parse_qs(parts.query).get("host") or [""])[0]
+    given = parse_qs(parts.query)
+    return parts.hostname or (given.get("hostaddr") or given.get("host") or [""])[0]
 
 
 def _socket_is_in_tmp(location: str) -> bool:

@@ -21,7 +21,7 @@ from pmapdiff.store.bulk import Interner, insert_rows, next_id
 from pmapdiff.store.engine import READING
 from pmapdiff.store.intervals import IntervalWriter
 from pmapdiff.store.known import KnownProcess, ProcessKey, add_last_reads, find_known
-from pmapdiff.store.schema import STATUS_CODES, capture, host, process, snapshot
+from pmapdiff.store.schema import STATUS_CODES, capture, host, numbering, process, snapshot
 
 # The mappings whose last state is kept in memory, about 400 bytes each. Those of processes that
 # have not changed for longest are looked up again when they do.
@@ -45,7 +45,6 @@ class Appender:
         self._version: int | None = None
         self._hosts: dict[str, int] = {}
         self._interner = Interner()
-        self._last: tuple[int, int] | None = None
         # In the order in which their rows were last needed.
         self._known: dict[ProcessKey, KnownProcess] = {}
 
@@ -126,17 +125,14 @@ class Appender:
         # Pruning removes names that nothing uses any more, and their numbers are given to others.
         self._hosts, self._interner = {}, Interner()
         found = find_known(connection, self._known) if self._known else {}
-        # The numbers of removed snapshots are given out again: what began with one of ours may be somebody else's by now.
-        moment = connection.execute(select(snapshot.c.taken_at).where(snapshot.c.id == self._last[0])).scalar() if self._last else None
-        ours = self._last is not None and moment == self._last[1]
         for key, known in self._known.items():
             again = found.get(key)
             if again is None:
                 continue
             again.read_us, again.reads_ago, again.read_given_up = known.read_us, known.reads_ago, known.read_given_up
-            # A table that another recorder stored began later; pruning never changes what lasts, unless it ends it.
-            same = again.id == known.id and again.first == known.first and again.digest == known.digest
-            if ours and same and known.digest is not None:
+            # A table that another recorder stored began later, as no number of a snapshot is given out twice; pruning never changes what
+            # lasts, unless it ends it.
+            if again.id == known.id and again.first is not None and again.first == known.first:
                 again.rows, again.next_no = known.rows, known.next_no
         self._known = {key: found[key] for key in self._known if key in found}
 
@@ -159,7 +155,7 @@ class Appender:
 
     def _append(self, connection: Connection, taken: Snapshot) -> SnapshotRef:
         ref, captures = taken.ref, _told_apart(taken.captures)
-        snapshot_id = next_id(connection, snapshot)
+        snapshot_id = _next_snapshot(connection)
         host_id = self._host_id(connection, ref.host)
         insert_rows(connection, snapshot, [(snapshot_id, host_id, ref.taken_at_us, ref.duration_us, ref.label, ref.source, ref.selection)])
         keys = {item.process.identity: (ref.host, item.process.identity) for item in captures}
@@ -170,7 +166,7 @@ class Appender:
         for item in captures:
             key = keys[item.process.identity]
             known = self._known[key]
-            known.captured(item.read_us, item.status)
+            known.captured(item.status, item.read_us, item.note)
             about = (item.threads, item.vm_hwm_kib, item.cgroup_limit_bytes, item.cgroup_usage_bytes)
             rows.append((snapshot_id, known.id, STATUS_CODES[item.status, item.has_table], *about, item.read_us, item.note))
             if item.has_table:
@@ -179,7 +175,6 @@ class Appender:
                 writer.add(known, snapshot_id, item)
         insert_rows(connection, capture, rows)
         writer.flush()
-        self._last = (snapshot_id, ref.taken_at_us)
         return ref._replace(id=snapshot_id)
 
     def _host_id(self, connection: Connection, name: str) -> int:
@@ -230,6 +225,11 @@ class Appender:
             info.rlimit_data_bytes,
             info.rlimit_stack_bytes,
         )
+
+
+def _next_snapshot(connection: Connection) -> int:
+    """The number of the next snapshot: higher than any that there ever was."""
+    return max(next_id(connection, snapshot), int(connection.execute(select(numbering.c.removed)).scalar_one()) + 1)
 
 
 def _told_apart(captures: Sequence[Capture]) -> list[Capture]:

@@ -50,6 +50,10 @@ def check_store(connection: Connection, *, tables: bool, text_of: TextOf | None 
     spans = select(usage.c.process_id, usage.c.no, usage.c.first_snapshot, usage.c.last_snapshot, previous.label("previous")).subquery()
     overlapping = select(spans.c.process_id, spans.c.no, spans.c.first_snapshot).where(spans.c.previous >= spans.c.first_snapshot)
     problems += [f"process row {p}, mapping {n}: intervals overlap at snapshot {s}" for p, n, s in connection.execute(overlapping)]
+    earlier = func.lag(totals.c.last_snapshot).over(partition_by=totals.c.process_id, order_by=totals.c.first_snapshot)
+    sums = select(totals.c.process_id, totals.c.first_snapshot, earlier.label("earlier")).subquery()
+    doubled = select(sums.c.process_id, sums.c.first_snapshot).where(sums.c.earlier >= sums.c.first_snapshot)
+    problems += [f"process row {p}: its totals overlap at snapshot {s}" for p, s in connection.execute(doubled)]
     wrong = select(usage.c.process_id, usage.c.no).where(or_(usage.c.last_snapshot < usage.c.first_snapshot, usage.c.last_snapshot > LASTING))
     problems += [f"process row {p}, mapping {n}: an interval ends before it begins" for p, n in connection.execute(wrong)]
     if tables and not problems:

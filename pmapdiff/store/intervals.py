@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.engine import Connection
 
 from pmapdiff.errors import StoreError
-from pmapdiff.model import Capture, Mapping, MappingTable
+from pmapdiff.model import FIGURES, Capture, Mapping, MappingTable, Totals
 from pmapdiff.model.counters import VOLATILE
 from pmapdiff.store.bulk import Interner, fetch_tuples, insert_rows
 from pmapdiff.store.known import GeometryKey, KnownProcess, OpenRow
@@ -46,22 +46,23 @@ class IntervalWriter:
         """Take the table that a process has in snapshot `number`, the only one of it there."""
         if known.first is not None and item.digest is not None and known.digest == item.digest:
             return
-        table = item.table if item.table is not None else self._table_of_digest(known.id, item.digest)
-        sums = item.totals or table.totals
+        table, sums = item.table, item.sums
+        if table is None or sums is None:
+            table, sums = self._table_of_digest(known.id, item.digest)
         if known.first is not None:
             self._closed_totals.append({"p": known.id, "ended": number - 1})
         self._new_totals.append((known.id, LASTING, number, item.digest, sums.mappings, *sums.figures))
         known.first, known.digest, known.mappings, known.rss_kib = number, item.digest, sums.mappings, sums.get("rss_kib")
         self._add_table(known, number, table)
 
-    def _table_of_digest(self, process_id: int, digest: bytes | None) -> MappingTable:
-        """The table that had this digest: somebody else wrote a newer one since the recorder asked."""
+    def _table_of_digest(self, process_id: int, digest: bytes | None) -> tuple[MappingTable, Totals]:
+        """The table that had this digest, and its totals: somebody else wrote a newer one since the recorder asked."""
         first = totals.c.first_snapshot
-        query = select(first).where(totals.c.process_id == process_id, totals.c.digest == digest).order_by(first.desc())
-        number = self._connection.execute(query.limit(1)).scalar()
-        if number is None:
+        query = select(totals).where(totals.c.process_id == process_id, totals.c.digest == digest).order_by(first.desc())
+        row = self._connection.execute(query.limit(1)).first()
+        if row is None:
             raise StoreError("a table that was just known is no longer in the store (pruned meanwhile?); nothing was stored: record again")
-        return load_table(self._connection, process_id, int(number))
+        return load_table(self._connection, process_id, row.first_snapshot), Totals(row.mappings, tuple(row[-len(FIGURES) :]))
 
     def _add_table(self, known: KnownProcess, number: int, table: MappingTable) -> None:
         geometries, states = self._rows(table.mappings)

@@ -45,12 +45,15 @@ class KnownProcess:
     rows: dict[GeometryKey, OpenRow] | None = None
     next_no: int = 1
 
-    def captured(self, read_us: int | None, status: Status) -> None:
-        """Take note of a capture that is being stored."""
-        if read_us is None:
+    def captured(self, status: Status, read_us: int | None, note: str | None) -> None:
+        """Take note of a capture that is being stored, or was.
+
+        The time of a read that was given up is no time of a whole one, also where the table that stands in for it is torn.
+        """
+        if read_us is None or status is Status.TIMEOUT:
             self.reads_ago += 1
         else:
-            self.read_us, self.reads_ago, self.read_given_up = read_us, 1, status is Status.MAPS_ONLY
+            self.read_us, self.reads_ago, self.read_given_up = read_us, 1, status is Status.MAPS_ONLY or "was given up" in (note or "")
 
 
 def find_known(connection: Connection, keys: Iterable[ProcessKey]) -> dict[ProcessKey, KnownProcess]:
@@ -90,7 +93,7 @@ def add_last_reads(connection: Connection, known: Iterable[KnownProcess]) -> Non
     """Look up how long the last read of each of these processes took, and how many captures ago that was."""
     by_id = {one.id: one for one in known}
     newest = connection.execute(select(func.max(snapshot.c.id))).scalar() or 0
-    query = select(capture.c.process_id, capture.c.status, capture.c.read_us).where(capture.c.snapshot_id > newest - _READS_WITHIN)
-    for number, status, read_us in connection.execute(query.order_by(capture.c.snapshot_id)):
+    query = select(capture.c.process_id, capture.c.status, capture.c.read_us, capture.c.note).where(capture.c.snapshot_id > newest - _READS_WITHIN)
+    for number, status, read_us, note in connection.execute(query.order_by(capture.c.snapshot_id)):
         if number in by_id:
-            by_id[number].captured(read_us, STATUSES[status])
+            by_id[number].captured(STATUSES[status], read_us, note)

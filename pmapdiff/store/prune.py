@@ -6,12 +6,13 @@ loads exactly as before.
 
 from __future__ import annotations
 
+import sqlite3
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Engine, Table, bindparam, delete, func, select, update
+from sqlalchemy import Engine, Table, bindparam, delete, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -19,13 +20,13 @@ from pmapdiff.errors import StoreError
 from pmapdiff.model import SnapshotRef
 from pmapdiff.store.bulk import chunks, fetch_tuples
 from pmapdiff.store.schema import (
-    LASTING,
     WITH_TABLE,
     backing,
     capture,
     detail,
     layout,
     mapping,
+    numbering,
     process,
     protection,
     snapshot,
@@ -34,6 +35,7 @@ from pmapdiff.store.schema import (
     totals,
     usage,
 )
+from pmapdiff.store.trouble import is_full
 
 # So many snapshots a transaction: another recorder waits no longer than for one of these.
 _BATCH = 20
@@ -124,7 +126,7 @@ def prune(engine: Engine, refs: Sequence[SnapshotRef], retention: Retention, now
         remover.remove(oldest)
         removed += oldest
         left = left[len(oldest) :]
-    if removed:
+    if removed or _free_pages(engine):
         _remove_unused(engine)
         _give_back(engine)
     return Pruned(tuple(removed), before, _bytes(engine))
@@ -152,7 +154,7 @@ class _Remover:
                 if size == 1:
                     _give_back(self._engine, _VACUUM_PAGES_ON_FULL_DISK)
             except OperationalError as error:
-                if "full" not in str(error.orig) and "I/O" not in str(error.orig):
+                if not is_full(error):
                     raise
                 if size == 1:
                     advice = "the disk of the store is full, and to remove a snapshot takes some room of its own: make a few MiB and try again"
@@ -182,13 +184,13 @@ class _Remover:
         touched = set(connection.execute(select(capture.c.process_id).where(capture.c.snapshot_id.in_(ids))).scalars())
         connection.execute(delete(capture).where(capture.c.snapshot_id.in_(ids)))
         connection.execute(delete(snapshot).where(snapshot.c.id.in_(ids)))
-        newest = connection.execute(select(func.max(snapshot.c.id))).scalar() or 0
+        connection.execute(update(numbering).where(numbering.c.removed < max(going)).values(removed=max(going)))
         for process_id in sorted(touched):
             for numbers in (self._all[process_id], self._tables[process_id]):
                 numbers[:] = [number for number in numbers if number not in going]
-            self._trim(connection, process_id, min(going), newest)
+            self._trim(connection, process_id, min(going))
 
-    def _trim(self, connection: Connection, process_id: int, since: int, newest: int) -> None:
+    def _trim(self, connection: Connection, process_id: int, since: int) -> None:
         """Remove the intervals of a process in which no capture is left, of those that end in `since` or later."""
         left = self._tables[process_id]
         for table in (usage, totals):
@@ -202,9 +204,6 @@ class _Remover:
                 matching = [column == bindparam(name) for column, name in zip(key, names, strict=True)]
                 gone = delete(table).where(table.c.process_id == bindparam("key_process"), *matching)
                 connection.execute(gone, [{"key_process": process_id, **dict(zip(names, values, strict=True))} for values in empty])
-            # The next snapshot gets the number after the newest that is left: no closed interval may reach to it.
-            ended = (table.c.process_id == process_id) & (table.c.last_snapshot > newest) & (table.c.last_snapshot < LASTING)
-            connection.execute(update(table).where(ended).values(last_snapshot=newest))
         used = select(usage.c.no).where(usage.c.process_id == process_id)
         connection.execute(delete(mapping).where(mapping.c.process_id == process_id, mapping.c.no.not_in(used)))
         if not self._all[process_id]:
@@ -212,7 +211,7 @@ class _Remover:
 
 
 def _remove_unused(engine: Engine) -> None:
-    """Remove what was interned for rows that are gone."""
+    """Remove what was interned for rows that are gone, in steps that need little room; what a full disk leaves behind goes another time."""
     uses: tuple[tuple[Table, tuple[object, ...]], ...] = (
         (state, (usage.c.state_id,)),
         (detail, (state.c.detail_id,)),
@@ -221,14 +220,30 @@ def _remove_unused(engine: Engine) -> None:
         (protection, (mapping.c.protection_id,)),
         (string, (backing.c.name_id, protection.c.flags_id, process.c.comm_id, process.c.cmdline_id, process.c.exe_id, process.c.cgroup_id)),
     )
-    with engine.begin() as connection:
+    try:
         for table, columns in uses:
-            used: set[int] = set()
-            for column in columns:
-                used.update(connection.execute(select(column).distinct()).scalars())  # type: ignore[call-overload]
-            unused = set(connection.execute(select(table.c.id)).scalars()) - used
-            for part in chunks(sorted(unused)):
-                connection.execute(delete(table).where(table.c.id.in_(part)))
+            # One transaction a table: what is unused now may be used by the next snapshot.
+            with engine.begin() as connection:
+                used: set[int] = set()
+                for column in columns:
+                    used.update(connection.execute(select(column).distinct()).scalars())  # type: ignore[call-overload]
+                unused = set(connection.execute(select(table.c.id)).scalars()) - used
+                for part in chunks(sorted(unused)):
+                    connection.execute(delete(table).where(table.c.id.in_(part)))
+    except OperationalError as error:
+        if not is_full(error):
+            raise
+
+
+def _free_pages(engine: Engine) -> int:
+    """The pages of the file that nothing is in."""
+    if engine.dialect.name != "sqlite":
+        return 0
+    raw = engine.raw_connection()
+    try:
+        return _pragma(raw.cursor(), "freelist_count")
+    finally:
+        raw.close()
 
 
 def _give_back(engine: Engine, pages: int = _VACUUM_PAGES) -> None:
@@ -243,6 +258,9 @@ def _give_back(engine: Engine, pages: int = _VACUUM_PAGES) -> None:
             free = left
             cursor.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.OperationalError:
+        # The disk is too full even for this, or somebody writes all the time: the pages stay free for new snapshots.
+        pass
     finally:
         raw.close()
 

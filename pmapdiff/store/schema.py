@@ -48,6 +48,10 @@ string = Table(
     Column("text", Text, nullable=False),
 )
 
+# The highest number of a snapshot that was ever removed. Numbers are not given out again: intervals are in them, and so is what people and
+# other recorders remember.
+numbering = Table("numbering", metadata, Column("id", Integer, primary_key=True), Column("removed", Integer, nullable=False))
+
 snapshot = Table(
     "snapshot",
     metadata,

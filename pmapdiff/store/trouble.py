@@ -76,20 +76,12 @@ def translated_errors(location: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        # Of rows that are fetched without SQLAlchemy.
-        raise StoreError(f"the database at {location} is damaged: `pmapdiff db check` says where; restore it from a backup ({error})") from error
+        # Of what is asked without SQLAlchemy.
+        raise _sqlite_trouble(location, error) or error from error
     except DBAPIError as error:
-        said = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
         if isinstance(error.orig, sqlite3.DatabaseError):
-            if "database is locked" in said.lower():
-                path = sqlite_path(location)
-                raise StoreError(busy(location, None if path is None else sqlite_writer(path))) from error
-            for sign, advice in _SQLITE:
-                if sign in said.lower():
-                    raise StoreError(f"{advice.format(location=location)} ({said})") from error
-            if not isinstance(error.orig, sqlite3.ProgrammingError | sqlite3.IntegrityError):
-                raise StoreError(f"the database at {location} failed: {said}") from error
-            raise
+            raise _sqlite_trouble(location, error.orig) or error from error
+        said = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
         state = getattr(error.orig, "sqlstate", None)
         for code, advice in _POSTGRESQL:
             if state is not None and state.startswith(code):
@@ -98,3 +90,23 @@ def translated_errors(location: str) -> Iterator[None]:
             # Before the server could say anything: no such host, nobody listening, a connection that broke.
             raise StoreError(f"cannot connect to {location}: {said}") from error
         raise
+
+
+def _sqlite_trouble(location: str, error: sqlite3.DatabaseError) -> StoreError | None:
+    """What an error of SQLite means to a user; None for a bug of ours."""
+    said = str(error).strip()
+    if "database is locked" in said.lower():
+        path = sqlite_path(location)
+        return StoreError(busy(location, None if path is None else sqlite_writer(path)))
+    for sign, advice in _SQLITE:
+        if sign in said.lower():
+            return StoreError(f"{advice.format(location=location)} ({said})")
+    if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError):
+        return None
+    return StoreError(f"the database at {location} failed: {said}")
+
+
+def is_full(error: DBAPIError) -> bool:
+    """Whether SQLite had no room to write: it says so, or, where it could not make its own files, that reading or writing failed."""
+    said = str(error.orig).lower()
+    return "disk is full" in said or "disk i/o" in said

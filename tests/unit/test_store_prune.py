@@ -124,6 +124,36 @@ def test_nothing_interned_is_left_over(store: Store) -> None:
     assert store.check() == []
 
 
+def test_no_number_is_given_out_twice(store: Store) -> None:
+    """What lasted until a snapshot that is gone must not reach into one that is new."""
+    taken(store, 1, {1: variant(1)}, label="before")
+    taken(store, 2, {2: variant(2)})
+    taken(store, 3, {2: variant(2)})
+    taken(store, 4, {1: variant(3)}, label="trial")
+    assert store.prune(Retention(all_s=1), label="trial").removed == (4,)
+    assert store.prune(Retention(all_s=1)).removed == (2, 3)
+    for moment, seed in ((5, 5), (6, 1), (7, 6)):
+        taken(store, moment, {1: variant(seed)})
+    found = everything(store)
+    assert list(found) == [1, 5, 6, 7]
+    assert [table for captures in found.values() for _, _, table in captures] == [variant(seed) for seed in (1, 5, 1, 6)]
+    assert store.check() == []
+
+
+def test_what_another_recorder_stores_while_much_is_removed(store: Store) -> None:
+    for moment in range(50):
+        taken(store, moment, {1: variant(moment % 7)}, label="doomed")
+
+    def record(_done: int) -> None:
+        taken(Store.open(store._opened, write=True), 1000, {1: variant(3), 2: variant(4)}, label="precious")
+
+    removed = store.prune(Retention(all_s=1), label="doomed", progress=record).removed
+    assert removed == tuple(range(1, 51))
+    found = everything(store)
+    assert [table for captures in found.values() for _, _, table in captures] == [variant(3), variant(4)] * 3
+    assert store.check() == []
+
+
 # What the size of a file has to do with it.
 
 
