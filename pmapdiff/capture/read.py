@@ -178,8 +178,10 @@ class ProcessReader:
             if table is not None and reason is None:
                 return capture._replace(table=table, totals=text.totals_of(table)), stat
             if table is not None and last:
-                note = reason if text.reduced is None else f"{reason}; {text.reduced}"
-                return capture._replace(status=Status.TORN, table=table, totals=text.totals_of(table), digest=None, note=note), stat
+                # That there are no counters is the status, whatever else there is to say: what it cost to learn that hangs on it.
+                torn = Status.TORN if text.reduced is None else Status.MAPS_ONLY
+                note = reason if text.reduced is None else f"{text.reduced}; torn: {reason}"
+                return capture._replace(status=torn, table=table, totals=text.totals_of(table), digest=None, note=note), stat
             if last:
                 break
         # Only a text that cannot be read, or one exec after the other, comes here.

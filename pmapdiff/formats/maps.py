@@ -26,14 +26,15 @@ def sizes_of_maps(text: bytes) -> list[int]:
 
 def parse_live_maps(text: bytes, source: str) -> MappingTable:
     """The table of a maps text that was read just now: a torn one, which may go backwards, is sorted. Raises FormatError with the line."""
-    mappings: list[Mapping] = []
-    for number, line in enumerate(text.split(b"\n")[:-1], start=1):
-        fields = parse_header(line)
-        if fields is None:
-            raise FormatError(f"not a row of /proc/PID/maps: {quote(line)}", source=source, line=number)
-        start, end, perms, offset, device, inode, name, header = fields
-        mappings.append(Mapping(start, end, perms, offset, device, inode, name, header=header))
+    mappings = [_row(line, source, number) for number, line in enumerate(text.split(b"\n")[:-1], start=1)]
     return MappingTable(tuple(sorted(mappings, key=lambda m: (m.start, m.end))))
+
+
+def _row(line: bytes, source: str, number: int) -> Mapping:
+    fields = parse_header(line)
+    if fields is None:
+        raise FormatError(f"not a row of /proc/PID/maps: {quote(line)}", source=source, line=number)
+    return Mapping(*fields[:7], header=fields[7])
 
 
 def _parse(parse: Parse) -> list[SavedTable]:
@@ -42,14 +43,11 @@ def _parse(parse: Parse) -> list[SavedTable]:
     for number, line in enumerate(split_lines(parse.data), start=1):
         if not line.strip():
             continue
-        fields = parse_header(line)
-        if fields is None:
-            raise FormatError(f"not a row of /proc/PID/maps: {quote(line)}", source=parse.source, line=number)
-        start, end, perms, offset, device, inode, name, header = fields
-        if mappings and start <= mappings[-1].start:
+        mapping = _row(line, parse.source, number)
+        if mappings and mapping.start <= mappings[-1].start:
             raise FormatError(f"address goes backwards: more than one table in this file? {quote(line)}", source=parse.source, line=number)
-        overlaps += bool(mappings) and start < mappings[-1].end
-        mappings.append(Mapping(start, end, perms, offset, device, inode, name, header=header))
+        overlaps += bool(mappings) and mapping.start < mappings[-1].end
+        mappings.append(mapping)
     if not mappings:
         raise FormatError("there is no row of /proc/PID/maps in this file", source=parse.source)
     warnings = [overlap_warning(overlaps)] if overlaps else []

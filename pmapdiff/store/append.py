@@ -76,9 +76,6 @@ class Appender:
             with suppress(Exception):
                 connection.close()
         self._version = None
-        self._forget()
-
-    def _forget(self) -> None:
         self._hosts, self._interner, self._known = {}, Interner(), {}
 
     @contextmanager
@@ -166,7 +163,7 @@ class Appender:
         for item in captures:
             key = keys[item.process.identity]
             known = self._known[key]
-            known.captured(item.status, item.read_us, item.note)
+            known.captured(item.status, item.read_us)
             about = (item.threads, item.vm_hwm_kib, item.cgroup_limit_bytes, item.cgroup_usage_bytes)
             rows.append((snapshot_id, known.id, STATUS_CODES[item.status, item.has_table], *about, item.read_us, item.note))
             if item.has_table:

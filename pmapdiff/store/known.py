@@ -45,19 +45,16 @@ class KnownProcess:
     rows: dict[GeometryKey, OpenRow] | None = None
     next_no: int = 1
 
-    def captured(self, status: Status, read_us: int | None, note: str | None) -> None:
-        """Take note of a capture that is being stored, or was.
-
-        The time of a read that was given up is no time of a whole one, also where the table that stands in for it is torn.
-        """
+    def captured(self, status: Status, read_us: int | None) -> None:
+        """Take note of a capture that is being stored, or was."""
         if read_us is None or status is Status.TIMEOUT:
             self.reads_ago += 1
         else:
-            self.read_us, self.reads_ago, self.read_given_up = read_us, 1, status is Status.MAPS_ONLY or "was given up" in (note or "")
+            self.read_us, self.reads_ago, self.read_given_up = read_us, 1, status is Status.MAPS_ONLY
 
 
 def find_known(connection: Connection, keys: Iterable[ProcessKey]) -> dict[ProcessKey, KnownProcess]:
-    """Those of these processes that the store has, without their rows: one query for each 500, and one for the last reads."""
+    """Those of these processes that the store has, without their rows and their last reads: one query for each 500."""
     wanted = set(keys)
     query = (
         select(
@@ -83,9 +80,7 @@ def find_known(connection: Connection, keys: Iterable[ProcessKey]) -> dict[Proce
         for name, boot, pid, ticks, exec_key, number, started, first, digest, mappings, rss in rows:
             key = (name, ProcessIdentity(boot, pid, ticks, exec_key))
             if key in wanted:
-                found[key] = KnownProcess(
-                    number, started is not None, first, None if digest is None else bytes(digest), mappings or 0, rss if first is not None else None
-                )
+                found[key] = KnownProcess(number, started is not None, first, None if digest is None else bytes(digest), mappings or 0, rss)
     return found
 
 
@@ -93,7 +88,7 @@ def add_last_reads(connection: Connection, known: Iterable[KnownProcess]) -> Non
     """Look up how long the last read of each of these processes took, and how many captures ago that was."""
     by_id = {one.id: one for one in known}
     newest = connection.execute(select(func.max(snapshot.c.id))).scalar() or 0
-    query = select(capture.c.process_id, capture.c.status, capture.c.read_us, capture.c.note).where(capture.c.snapshot_id > newest - _READS_WITHIN)
-    for number, status, read_us, note in connection.execute(query.order_by(capture.c.snapshot_id)):
+    query = select(capture.c.process_id, capture.c.status, capture.c.read_us).where(capture.c.snapshot_id > newest - _READS_WITHIN)
+    for number, status, read_us in connection.execute(query.order_by(capture.c.snapshot_id)):
         if number in by_id:
-            by_id[number].captured(STATUSES[status], read_us, note)
+            by_id[number].captured(STATUSES[status], read_us)
