@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from backends import Backend, Cluster, Files, running_cluster
 from programs import Runner, Target
+from programs.kept import Kept
 from programs.schedulers import CronDaemon, missing
 
 SURROUNDINGS = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
@@ -46,6 +47,12 @@ def target() -> Iterator[Target]:
     """A process that does what it is told."""
     with Target() as program:
         yield program
+
+
+@pytest.fixture
+def kept(run: Runner, target: Target) -> Kept:
+    """A store with one labelled snapshot of the target."""
+    return Kept(run, target)
 
 
 @pytest.fixture(scope="session")
