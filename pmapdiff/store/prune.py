@@ -10,9 +10,9 @@ import sqlite3
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Table, bindparam, delete, select, update
+from sqlalchemy import Column, Engine, Table, bindparam, delete, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -212,7 +212,7 @@ class _Remover:
 
 def _remove_unused(engine: Engine) -> None:
     """Remove what was interned for rows that are gone, in steps that need little room; what a full disk leaves behind goes another time."""
-    uses: tuple[tuple[Table, tuple[object, ...]], ...] = (
+    uses: tuple[tuple[Table, tuple[Column[Any], ...]], ...] = (
         (state, (usage.c.state_id,)),
         (detail, (state.c.detail_id,)),
         (layout, (detail.c.layout_id,)),
@@ -226,7 +226,7 @@ def _remove_unused(engine: Engine) -> None:
             with engine.begin() as connection:
                 used: set[int] = set()
                 for column in columns:
-                    used.update(connection.execute(select(column).distinct()).scalars())  # type: ignore[call-overload]
+                    used.update(connection.execute(select(column).distinct()).scalars())
                 unused = set(connection.execute(select(table.c.id)).scalars()) - used
                 for part in chunks(sorted(unused)):
                     connection.execute(delete(table).where(table.c.id.in_(part)))
@@ -265,8 +265,8 @@ def _give_back(engine: Engine, pages: int = _VACUUM_PAGES) -> None:
         raw.close()
 
 
-def _pragma(cursor: object, name: str) -> int:
-    return int(cursor.execute(f"PRAGMA {name}").fetchone()[0])  # type: ignore[attr-defined]
+def _pragma(cursor: Any, name: str) -> int:
+    return int(cursor.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def _bytes(engine: Engine) -> int | None:
