@@ -15,6 +15,25 @@ class Relation(StrEnum):
     """The same part of the same file at another address."""
     POSSIBLY_MOVED = "possibly moved"
     """Anonymous memory of like size and residency at another address: a guess."""
+    REPLACED = "replaced"
+    """The same part of a file that took the place of another version of itself."""
+    POSSIBLY_REPLACED = "possibly replaced"
+    """Likewise, but more than one file, or another one, may be the version that it replaces: a guess."""
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether the region stands at another address."""
+        return self in (Relation.MOVED, Relation.POSSIBLY_MOVED)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another file stands there now."""
+        return self in (Relation.REPLACED, Relation.POSSIBLY_REPLACED)
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether the tables do not prove it."""
+        return self in (Relation.POSSIBLY_MOVED, Relation.POSSIBLY_REPLACED)
 
 
 @dataclass(frozen=True, slots=True)

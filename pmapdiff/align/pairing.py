@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Hashable, Sequence
 from enum import StrEnum
 
 from pmapdiff.align.labels import basename
+from pmapdiff.align.lineage import RULES
 from pmapdiff.model import Mapping, ProcessInfo
 
 ProcessPair = tuple[int | None, int | None, "Match"]
@@ -27,44 +28,64 @@ class Match(StrEnum):
 def pair_processes(before: Sequence[ProcessInfo], after: Sequence[ProcessInfo]) -> list[ProcessPair]:
     """Positions of the processes that belong together, each process exactly once.
 
-    First the same process, then exec, then the same service restarted: equal program, command line and unit, then
-    equal program and unit (and script, if it is an interpreter without a unit).
-    Several workers of one service are paired in the order of their start.
+    First the same process, then exec, then the next incarnation by what `RULES` have in common, the strictest first. Several workers of one
+    service are paired with those of the same parent first, and then in the order of their start.
     """
     pairs: list[ProcessPair] = []
-    ours, theirs = list(range(len(before))), list(range(len(after)))
-    rules: tuple[tuple[Match, Callable[[ProcessInfo], Hashable]], ...] = (
-        (Match.SAME, lambda p: p.identity),
-        (Match.EXEC, lambda p: p.identity[:3] if p.identity.boot_id else None),
-        (Match.RESTARTED, lambda p: (_program(p), p.unit, p.command) if _program(p) else None),
-        (Match.RESTARTED, lambda p: (_program(p), p.unit, _script(p)) if _program(p) else None),
-    )
-    for match, key in rules:
-        waiting: dict[Hashable, list[int]] = defaultdict(list)
-        for j in sorted(theirs, key=lambda j: _age(after[j])):
-            waiting[key(after[j])].append(j)
+    open_before, open_after = dict.fromkeys(range(len(before))), dict.fromkeys(range(len(after)))
+
+    def take(match: Match, keys: tuple[Sequence[Hashable], Sequence[Hashable]]) -> bool:
+        waiting: dict[Hashable, deque[int]] = defaultdict(deque)
+        for j in sorted(open_after, key=lambda j: _age(after[j])):
+            waiting[keys[1][j]].append(j)
         waiting.pop(None, None)
-        for i in sorted(ours, key=lambda i: _age(before[i])):
-            candidates = waiting.get(key(before[i]))
+        found = False
+        for i in sorted(open_before, key=lambda i: _age(before[i])):
+            candidates = waiting.get(keys[0][i])
             if candidates:
-                j = candidates.pop(0)
+                j = candidates.popleft()
                 pairs.append((i, j, match))
-                ours.remove(i)
-                theirs.remove(j)
-    pairs += [(i, None, Match.GONE) for i in ours] + [(None, j, Match.NEW) for j in theirs]
-    return pairs
+                del open_before[i], open_after[j]
+                found = True
+        return found
+
+    take(Match.SAME, ([p.identity for p in before], [p.identity for p in after]))
+    incarnations = tuple([p.identity[:3] if p.identity.boot_id else None for p in side] for side in (before, after))
+    take(Match.EXEC, (incarnations[0], incarnations[1]))
+    if not open_before or not open_after:
+        return pairs + [(i, None, Match.GONE) for i in open_before] + [(None, j, Match.NEW) for j in open_after]
+    keys = [(list(map(rule, before)), list(map(rule, after))) for rule in RULES]
+    for ours, theirs in keys:
+        while take(Match.RESTARTED, _with_parents(before, after, ours, theirs, pairs)) or take(
+            Match.RESTARTED, (_without_children(before, ours, open_before), _without_children(after, theirs, open_after))
+        ):
+            pass
+    for ours, theirs in keys:
+        take(Match.RESTARTED, (ours, theirs))
+    return pairs + [(i, None, Match.GONE) for i in open_before] + [(None, j, Match.NEW) for j in open_after]
 
 
-def _program(process: ProcessInfo) -> bytes:
-    return process.exe.removesuffix(b" (deleted)") if process.exe else process.comm or process.command
+def _with_parents(
+    before: Sequence[ProcessInfo], after: Sequence[ProcessInfo], ours: Sequence[Hashable], theirs: Sequence[Hashable], pairs: Sequence[ProcessPair]
+) -> tuple[list[Hashable], list[Hashable]]:
+    """The keys together with the pair that the parent is one of; None where the parent is in no pair."""
+    families: list[Hashable] = list(range(len(pairs)))
+    by_pid: tuple[dict[int, Hashable], dict[int, Hashable]] = ({}, {})
+    for number, (i, j, _) in zip(families, pairs, strict=True):
+        if i is not None and j is not None:
+            by_pid[0][before[i].pid], by_pid[1][after[j].pid] = number, number
+    keys: tuple[list[Hashable], list[Hashable]] = ([], [])
+    for side, processes, plain in ((0, before, ours), (1, after, theirs)):
+        for process, key in zip(processes, plain, strict=True):
+            parent = by_pid[side].get(process.ppid or 0)
+            keys[side].append(None if key is None or parent is None else (key, parent))
+    return keys
 
 
-def _script(process: ProcessInfo) -> bytes:
-    """What an interpreter without a unit runs, which is what tells its processes apart: its first argument, after -c the second."""
-    if process.unit or not process.is_interpreter:
-        return b""
-    arguments = process.command.split(b"\0")[1:3]
-    return b"\0".join(arguments if arguments[:1] in ([b"-c"], [b"-m"], [b"-e"]) else arguments[:1])
+def _without_children(processes: Sequence[ProcessInfo], keys: Sequence[Hashable], left: Collection[int]) -> list[Hashable]:
+    """The keys but for children of processes that have no counterpart yet: they shall go where their parent goes."""
+    pids = {processes[i].pid for i in left}
+    return [None if process.ppid in pids else key for process, key in zip(processes, keys, strict=True)]
 
 
 def _age(process: ProcessInfo) -> tuple[int, int]:

@@ -131,7 +131,7 @@ class _Builder:
             mapping, owner = side[speaker], owners.get(speaker)
             yield Change(
                 kinds=self._kinds(component, delta),
-                possibly=component.relation is Relation.POSSIBLY_MOVED,
+                possibly=component.relation.is_guess,
                 family=families[speaker],
                 name=display_name(mapping, None if owner is None else side[owner]),
                 path=None if mapping.path is None else decode(mapping.path),
@@ -195,10 +195,11 @@ class _Builder:
         holds = {
             "grew": grown > 0,
             "shrank": grown < 0,
-            "moved": component.relation is not Relation.SAME,
+            "moved": component.relation.is_moved,
             "split": same_place and component.parts_after > component.parts_before,
             "merged": same_place and component.parts_after < component.parts_before,
             "reprotected": component.reprotected,
+            "replaced": component.relation.is_replaced,
             "dirtied": dirty > 0,
             "cleaned": dirty < 0,
         }

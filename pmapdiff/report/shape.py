@@ -172,7 +172,7 @@ def sort_key(row: Change | FamilyChange | ProcessComparison, sort: str | None) -
 
 def change_words(change: Change, most: int | None = None) -> str:
     """`grew, dirtied`, at most so many of them; a guess says so."""
-    return ", ".join(f"possibly {kind}" if change.possibly and kind == "moved" else kind for kind in change.kinds[:most])
+    return ", ".join(f"possibly {kind}" if change.possibly and kind in ("moved", "replaced") else kind for kind in change.kinds[:most])
 
 
 def region_name(change: Change) -> str:

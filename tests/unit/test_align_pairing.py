@@ -10,9 +10,25 @@ from pmapdiff.model import Mapping, ProcessIdentity, ProcessInfo
 
 
 def process(
-    pid: int, start: int = 1, key: str = "k", boot: str = "b", exe: bytes = b"/bin/x", command: bytes = b"x\0", unit: str | None = None
+    pid: int,
+    start: int = 1,
+    key: str = "k",
+    boot: str = "b",
+    exe: bytes = b"/bin/x",
+    command: bytes = b"x\0",
+    unit: str | None = None,
+    cgroup: bytes | None = None,
+    ppid: int | None = None,
 ) -> ProcessInfo:
-    return ProcessInfo(ProcessIdentity(boot, pid, start, key), exe.rsplit(b"/", 1)[-1], command, exe, unit=unit)
+    return ProcessInfo(ProcessIdentity(boot, pid, start, key), exe.rsplit(b"/", 1)[-1], command, exe, unit=unit, cgroup=cgroup, ppid=ppid)
+
+
+def restarted(before: list[ProcessInfo], after: list[ProcessInfo]) -> set[tuple[int, int]]:
+    """The pids of those that are called restarted."""
+    found = pair_processes(before, after)
+    back = pair_processes(after, before)
+    assert {(j, i) for i, j, match in found if match is Match.RESTARTED} == {(i, j) for i, j, match in back if match is Match.RESTARTED}
+    return {(before[i].pid, after[j].pid) for i, j, match in found if match is Match.RESTARTED and i is not None and j is not None}
 
 
 def test_the_same_process() -> None:
@@ -83,3 +99,74 @@ def test_tables_without_identity() -> None:
     assert not looks_same(table(0), list(in_form(table(1 << 30), "pmap-x")))
     assert looks_same([], table(0))
     assert looks_same([make(A, A + PAGE)], [make(A + PAGE, A + 3 * PAGE)])
+
+
+def test_workers_follow_their_parents() -> None:
+    """Two instances of one program with equal command lines: the workers of each stay with it, whatever started first."""
+    before = [process(10, 1, command=b"m\0a\0"), process(20, 2, command=b"m\0b\0")]
+    before += [process(11, 5, ppid=20), process(12, 6, ppid=10), process(13, 7, ppid=20)]
+    after = [process(110, 101, command=b"m\0a\0"), process(120, 102, command=b"m\0b\0")]
+    after += [process(111, 105, ppid=110), process(112, 106, ppid=120), process(113, 107, ppid=120)]
+    assert restarted(before, after) == {(10, 110), (20, 120), (12, 111), (11, 112), (13, 113)}
+
+
+def test_a_worker_that_its_parent_replaced() -> None:
+    before = [process(10, 1, command=b"m\0"), process(11, 2, ppid=10), process(12, 3, ppid=10)]
+    after = [process(10, 1, command=b"m\0"), process(12, 3, ppid=10), process(15, 9, ppid=10)]
+    assert restarted(before, after) == {(11, 15)}
+
+
+def test_titles_tell_workers_apart() -> None:
+    """PostgreSQL: each process says what it does; a backend by user and database, not by its client's port."""
+
+    def backend(pid: int, title: bytes, start: int = 1) -> ProcessInfo:
+        return process(pid, start, exe=b"/usr/lib/postgresql/15/bin/postgres", command=title + b"\0\0\0")
+
+    before = [
+        backend(1, b"postgres: checkpointer "),
+        backend(2, b"postgres: alice shop 10.0.0.7(51122) idle"),
+        backend(3, b"postgres: bob crm [local] idle"),
+    ]
+    after = [backend(11, b"postgres: bob crm [local] SELECT"), backend(12, b"postgres: alice shop 10.0.0.9(40001) idle in transaction")]
+    assert restarted(before, after) == {(2, 12), (3, 11)}
+
+
+def test_containers_and_sessions_have_numbers_of_their_own() -> None:
+    one, other = b"/system.slice/docker-" + b"a1" * 32 + b".scope", b"/system.slice/docker-" + b"b2" * 32 + b".scope"
+    assert restarted([process(1, cgroup=one)], [process(2, 9, cgroup=other)]) == {(1, 2)}
+    pods = [
+        b"/kubepods/burstable/pod%s/%s" % (uid, b"0f" * 32)
+        for uid in (b"3f2c7a10-6f0e-4a7b-9f1f-0123456789ab", b"99887766-5544-3322-1100-aabbccddeeff")
+    ]
+    assert restarted([process(1, cgroup=pods[0])], [process(2, 9, cgroup=pods[1])]) == {(1, 2)}
+    assert restarted([process(1, unit="session-3.scope")], [process(2, 9, unit="session-14.scope")]) == {(1, 2)}
+    assert restarted([process(1, unit="redis@6379.service")], [process(2, 9, unit="redis@6380.service")]) == set()
+    assert restarted([process(1, cgroup=b"/web")], [process(2, 9, cgroup=b"/batch")]) == set()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (b"java\0-Xmx1g\0-jar\0/opt/a.jar\0", b"java\0-Xmx2g\0-jar\0/opt/a.jar\0-v\0", True),
+        (b"java\0-jar\0/opt/a.jar\0", b"java\0-jar\0/opt/b.jar\0", False),
+        (b"java\0-cp\0x.jar\0org.A\0", b"java\0-Xss1m\0-cp\0y.jar\0org.A\0", True),
+        (b"java\0-cp\0x.jar\0org.A\0", b"java\0-cp\0x.jar\0org.B\0", False),
+        (b"java\0-jar\0/opt/a-1.9.jar\0", b"java\0-jar\0/opt/a-1.10.jar\0", True),
+    ],
+)
+def test_which_program_java_runs(one: bytes, other: bytes, same: bool) -> None:
+    found = restarted([process(1, exe=b"/usr/bin/java", command=one)], [process(2, 9, exe=b"/usr/bin/java", command=other)])
+    assert found == ({(1, 2)} if same else set())
+
+
+def test_an_upgraded_interpreter_and_program() -> None:
+    old = process(1, exe=b"/usr/bin/python3.11", command=b"python3.11\0/srv/app-1.9/main.py\0")
+    new = process(2, 9, exe=b"/usr/bin/python3.12", command=b"python3.12\0/srv/app-1.10/main.py\0--new\0")
+    assert restarted([old], [new]) == {(1, 2)}
+    assert restarted([old], [process(3, 9, exe=b"/usr/bin/python3.12", command=b"python3.12\0/srv/other/main.py\0")]) == set()
+
+
+def test_renderers_of_a_browser() -> None:
+    before = [process(n, n, exe=b"/opt/b", command=b"b\0--type=%s\0--id=%d\0" % (kind, n)) for n, kind in ((1, b"gpu"), (2, b"renderer"))]
+    after = [process(n, n, exe=b"/opt/b", command=b"b\0--type=%s\0--id=%d\0" % (kind, n)) for n, kind in ((11, b"renderer"), (12, b"gpu"))]
+    assert restarted(before, after) == {(1, 12), (2, 11)}

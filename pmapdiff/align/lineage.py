@@ -1,0 +1,84 @@
+"""The lineage of a process: what another incarnation of the same service has in common with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Sequence
+
+from pmapdiff.align.labels import object_name
+from pmapdiff.align.versions import fold_version
+from pmapdiff.model import ProcessInfo
+
+# Ids of containers, pods and sessions in the path of a cgroup or in a title.
+_NUMBERS = re.compile(rb"[0-9a-f]{12,64}|[0-9a-f]{8}([-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9]+")
+# What setproctitle leaves: `postgres: alice shop 10.0.0.7(51122) idle`, of which the first two words say which kind of worker it is.
+_TITLE = re.compile(rb"[^ :/]+: *[^ ]+( +[^ ]+)?")
+
+
+def _program(process: ProcessInfo) -> bytes:
+    """What it runs: the path of the program without ` (deleted)`."""
+    return object_name(process.exe) if process.exe else process.comm or process.command
+
+
+def service_of(process: ProcessInfo) -> bytes | None:
+    """What manages it: the systemd unit, or the cgroup, as far as another incarnation has the same.
+
+    Scopes and transient units have a number or a hash of their own (`session-3.scope`, `run-r0123abcd.service`), containers an id;
+    an instance of a template (`redis@6380.service`) is a service of its own.
+    """
+    if process.unit is not None:
+        transient = process.unit.endswith(".scope") or process.unit.startswith("run-")
+        unit = process.unit.encode("utf-8", "surrogateescape")
+        return _NUMBERS.sub(b"#", unit) if transient else unit
+    return None if process.cgroup is None else _NUMBERS.sub(b"#", process.cgroup)
+
+
+def role_of(process: ProcessInfo) -> bytes:
+    """What tells the processes of one program apart: the script of an interpreter, java's class or jar, a title that the process gave itself
+    (`nginx: worker process`), a browser's `--type=`.
+    """
+    words = process.command.rstrip(b"\0").split(b"\0")
+    title = _TITLE.match(words[0]) if len(words) == 1 or not any(words[1:]) else None
+    if title is not None:
+        return _NUMBERS.sub(b"#", title[0])
+    kind = next((word for word in words[1:] if word.startswith(b"--type=")), b"")
+    if process.is_interpreter and not process.unit:
+        return b"\0".join(words[1:3] if words[1:2] in ([b"-c"], [b"-m"], [b"-e"]) else words[1:2])
+    if process.name == "java":
+        return _java_program(words[1:])
+    return kind
+
+
+def _java_program(arguments: Sequence[bytes]) -> bytes:
+    """The jar, module or main class: the first argument that is neither an option nor the value of one."""
+    words = iter(arguments)
+    for word in words:
+        if word in (b"-cp", b"-classpath", b"--class-path", b"-p", b"--module-path", b"--add-modules", b"--upgrade-module-path"):
+            next(words, None)
+        elif word in (b"-jar", b"-m", b"--module"):
+            return next(words, b"")
+        elif not word.startswith((b"-", b"@")):
+            return word
+    return b""
+
+
+Rule = Callable[[ProcessInfo], Hashable]
+
+
+def _key(process: ProcessInfo, fold: Callable[[bytes], bytes], what: bytes) -> Hashable:
+    program = _program(process)
+    return (fold(program), service_of(process), fold(what)) if program else None
+
+
+def _as_it_is(text: bytes) -> bytes:
+    return text
+
+
+# What two incarnations of one service have in common, the strictest first; None pairs with nothing. Program, unit or cgroup, and:
+RULES: tuple[Rule, ...] = (
+    lambda p: _key(p, _as_it_is, p.command),
+    lambda p: _key(p, _as_it_is, role_of(p)),
+    # The same of another version: python3.11 became python3.12, /opt/app-1.9 became /opt/app-1.10.
+    lambda p: _key(p, fold_version, p.command),
+    lambda p: _key(p, fold_version, role_of(p)),
+)

@@ -1,0 +1,31 @@
+"""Names without their version: what stays the same when a program, a library or a release folder is upgraded."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from pmapdiff.align.labels import object_name
+
+# A number between separators (`libfoo.so.1.2`, `app-1.3b2.jar`, `/opt/app/v42/`), also a commit or content hash in its place.
+_NUMBER = re.compile(rb"(?<=[-._+~/@#:])(?:[vVrR]?[0-9]+(?:\.[0-9]+)*(?:[a-z]{1,5}[0-9]*)?|(?=[a-f]*[0-9])[0-9a-f]{7,64})(?=[-._+~/@:]|$)")
+# A number at the end of a word counts only where it has a dot: python3.11, but not x264 or sha512.
+_TAIL = re.compile(rb"(?<=[A-Za-z])[0-9]+\.[0-9]+(?:\.[0-9]+)*(?=[-._+~/]|$)")
+# A shared object's name with and without its version: libfoo.so, libfoo.so.1.
+_SONAME = re.compile(rb"\.so(?:\.#)+$")
+# The hash of a store path: /nix/store/3n58xw4373jp0ljirf06d8077j15pc4j-glibc-2.37.
+_STORE_HASH = re.compile(rb"(?<=/)[0-9a-z]{32}(?=-)")
+_PARTS = re.compile(rb"[0-9]+|[^0-9]+")
+
+
+@lru_cache(maxsize=4096)
+def fold_version(name: bytes) -> bytes:
+    """The name without ` (deleted)` and with every version, release number or hash in it as `#`."""
+    folded = _STORE_HASH.sub(b"#", object_name(name))
+    folded = _NUMBER.sub(b"#", _TAIL.sub(b"#", folded))
+    return _SONAME.sub(b".so", re.sub(rb"#(?:[-._+~@:]#)+", b"#", folded))
+
+
+def version_key(name: bytes) -> tuple[tuple[int, int, bytes], ...]:
+    """What sorts names by their versions: 1.9 before 1.10."""
+    return tuple((1, int(part[:18]), b"") if part[:1].isdigit() else (0, 0, part) for part in _PARTS.findall(object_name(name)))
