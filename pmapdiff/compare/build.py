@@ -19,6 +19,7 @@ from pmapdiff.align import (
     unequal_parts,
 )
 from pmapdiff.align.labels import bss_owners, display_name, same_object_name
+from pmapdiff.compare.effects import observe
 from pmapdiff.compare.result import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, ProcessInfo, Snapshot, SnapshotRef, Totals
 from pmapdiff.model.counters import RSS, subtract_figures, sum_figures
@@ -90,8 +91,9 @@ def compare_captures(before: Capture | None, after: Capture | None, match: Match
     changed = sum(len(change.after) for change in changes)
     # Of tables without counters the kernel's own counts are the totals: they can be compared though no row can.
     delta = subtract_figures(sums_after.figures, sums_before.figures)
+    effects = observe(changes, ours.mappings, theirs.mappings, same_process=match is Match.SAME)
     return ProcessComparison(
-        before, after, match, missing, sums_before, sums_after, delta, builder.families(), tuple(changes), len(theirs.mappings) - changed
+        before, after, match, missing, sums_before, sums_after, delta, builder.families(), tuple(changes), len(theirs.mappings) - changed, effects
     )
 
 

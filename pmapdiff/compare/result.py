@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pmapdiff.align import Match
+from pmapdiff.compare.effects import Observed
 from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Mapping, ProcessInfo, SnapshotRef, Totals
 
 # In the order of importance: the first that holds is a change's headline.
@@ -59,9 +60,9 @@ class ProcessComparison:
     `before` or `after` is None for a process that is new or gone. `totals_before` or `totals_after` is None if that
     capture has no table (denied, vanished, timed out): then there is nothing to compare, and `changes` is empty.
     `missing` names the figures that one of the tables lacks. `unchanged` counts mappings (of the later table) that no
-    change holds. `unrecorded_before` marks a process that is not in the earlier snapshot although it ran by then: another
-    selection was recorded, so it is `new` to the snapshot only. `unrecorded_after` marks one that may only be `gone` because the
-    later snapshot is of another selection.
+    change holds. `effects` are what the kernel did besides, as far as the counters show it. `unrecorded_before` marks a process that is
+    not in the earlier snapshot although it ran by then: another selection was recorded, so it is `new` to the snapshot only.
+    `unrecorded_after` marks one that may only be `gone` because the later snapshot is of another selection.
     """
 
     before: Capture | None
@@ -74,6 +75,7 @@ class ProcessComparison:
     families: tuple[FamilyChange, ...]
     changes: tuple[Change, ...]
     unchanged: int
+    effects: tuple[Observed, ...] = ()
     unrecorded_before: bool = False
     unrecorded_after: bool = False
 

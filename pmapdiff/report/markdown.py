@@ -14,6 +14,7 @@ from pmapdiff.report.shape import (
     MAIN_FIGURES,
     caveats,
     change_words,
+    effect_words,
     figure_of,
     headline,
     mappings_words,
@@ -54,7 +55,7 @@ def _cells(delta: Sequence[int | None]) -> list[str]:
 def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
     """The headline of each process, and a table of its changes, families, or all processes in one."""
     out.write(f"- before: {escape(snapshot_words(result.before))}\n- after: {escape(snapshot_words(result.after))}\n\n")
-    titles = ["Size", "Rss", "Dirty", "Swap"]
+    titles = ["Size", "Rss", "Footprint", "Dirty", "Swap"]
     if view.by == "process":
         summary = summarise_processes(result, view)
         rows = [[*_cells(p.delta), p.match.value, escape(process_title(p.process))] for p in summary.shown]
@@ -75,13 +76,15 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
         out.write(f"**{escape(headline(process, result))}**\n\n")
         for caveat in caveats(process):
             out.write(f"> note: {escape(caveat)}\n\n")
+        for sentence in effect_words(process):
+            out.write(f"> {escape(sentence)}\n\n")
         if not process.changes or process.totals_before is None or process.totals_after is None:
             continue
         shown = rows_for_people(process, view, view.top or 0)
         rows = [
             [*(format_kib(process.totals_before.get(name)) for name in MAIN_FIGURES), "before", "", plural(process.totals_before.mappings, "mapping")]
         ]
-        rows += [[*_cells(row.delta), change_words(row.changes[0]), row.changes[0].perms, escape(row.name)] for row in shown.rows]
+        rows += [[*_cells(row.delta), change_words(row.changes[0]), row.perms, escape(row.name)] for row in shown.rows]
         for left, label in ((shown.more, "more change"), (shown.smaller, "smaller change")):
             if left.changes:
                 rows.append([*_cells(left.delta), "", "", plural(len(left.changes), label)])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pmapdiff.align import Match
-from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
+from pmapdiff.compare import MAX_MAP_COUNT, Change, Comparison, Effect, FamilyChange, Observed, ProcessComparison
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Figures, ProcessInfo, SnapshotRef
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View
@@ -15,11 +15,12 @@ from pmapdiff.text import decode, printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_local, plural
 
 # The figures of every change row, and those that decide whether a change is below the threshold.
-MAIN_FIGURES = ("size_kib", "rss_kib", "dirty_kib", "swap_kib")
+MAIN_FIGURES = ("size_kib", "rss_kib", "footprint_kib", "dirty_kib", "swap_kib")
 
 
 _LONGEST_SCRIPT = 30
 _MUCH_SIZE_KIB = 16 << 10
+_MUCH_ELSE_KIB = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class ShownRow:
     delta: Figures
 
     @property
+    def perms(self) -> str:
+        """The permissions, if all have the same."""
+        return self.changes[0].perms if len({change.perms for change in self.changes}) == 1 else ""
+
+    @property
     def name(self) -> str:
         """The region's name, `65 × thread-stack` for several."""
         name = region_name(self.changes[0])
@@ -74,18 +80,32 @@ def rows_for_people(process: ProcessComparison, view: View, rows: int) -> ShownR
     telling = [c for c in chosen.shown if is_telling(c)]
     groups: dict[object, list[Change]] = defaultdict(list)
     for number, change in enumerate(telling):
-        groups[number if view.top is not None else (change.kinds, change.possibly, change.perms, region_name(change))].append(change)
+        groups[number if view.top is not None else _likeness(change)].append(change)
     merged = [_row(group) for group in groups.values()]
-    if view.sort not in ("name", "address"):
+    by_figure = view.sort not in ("name", "address")
+    if by_figure:
         index = FIGURE_INDEX[f"{view.sort or 'rss'}_kib"]
         merged.sort(key=lambda row: -abs(row.delta[index] or 0))
     kept = {id(change) for change in telling}
     limit = rows or len(merged)
     return ShownRows(
-        tuple(merged[:limit]),
+        # An account: what came in, what went out, the rest; the largest of each first.
+        tuple(sorted(merged[:limit], key=_side_of_the_account) if by_figure else merged[:limit]),
         _row([change for change in process.changes if id(change) not in kept]),
         _row([change for row in merged[limit:] for change in row.changes]),
     )
+
+
+def _likeness(change: Change) -> object:
+    """Changes of equal likeness read the same. Of a file that was replaced, all segments are one row."""
+    perms = None if "replaced" in change.kinds else change.perms
+    return (change.kinds[0] if perms is None else change.kinds, change.possibly, perms, region_name(change))
+
+
+def _side_of_the_account(row: ShownRow) -> int:
+    amounts = [row.delta[FIGURE_INDEX[name]] or 0 for name in ("rss_kib", "footprint_kib", "swap_kib", "size_kib", "dirty_kib")]
+    amount = next((amount for amount in amounts if amount), 0)
+    return 0 if amount > 0 else 1 if amount < 0 else 2
 
 
 def _row(changes: Sequence[Change]) -> ShownRow:
@@ -221,6 +241,40 @@ def caveats(process: ProcessComparison) -> list[str]:
     return notes
 
 
+def effect_words(process: ProcessComparison) -> list[str]:
+    """What the kernel did besides, a sentence each."""
+    return [_effect_sentence(observed) for observed in process.effects]
+
+
+def _effect_sentence(observed: Observed) -> str:
+    amount, size = observed.amount, format_kib(abs(observed.amount))
+    match observed.effect:
+        case Effect.PAGING if amount > 0:
+            return f"paging: {size} went to swap; still needed, so no fix"
+        case Effect.PAGING:
+            return f"paging: {size} came back from swap; no growth"
+        case Effect.PAGE_CACHE if amount > 0:
+            return f"page cache: Rss +{size} of clean file pages, which can be dropped; no leak"
+        case Effect.PAGE_CACHE:
+            return f"page cache: Rss -{size} of clean file pages, dropped or unmapped"
+        case Effect.HUGE_PAGES if amount > 0:
+            return f"huge pages: Rss +{size} in AnonHugePages, Size as before; may be mostly empty"
+        case Effect.HUGE_PAGES:
+            return f"huge pages: Rss -{size} in AnonHugePages, Size as before"
+        case Effect.SHARED_BY_FORK if amount > 0:
+            return f"copy-on-write: {size} became Shared_Dirty (a fork); nothing was freed"
+        case Effect.SHARED_BY_FORK:
+            return f"copy-on-write: {size} became Private_Dirty (written, or the other ended)"
+        case Effect.COPIED_ON_WRITE if amount > 0:
+            return f"copy-on-write: {size} of private file pages were written: now Anonymous"
+        case Effect.COPIED_ON_WRITE:
+            return f"copy-on-write: {size} less of written private file pages"
+        case Effect.FILES_DELETED:
+            return f"upgrade: {plural(amount, 'program or library', 'programs and libraries')} in use were replaced or removed on disk"
+        case Effect.MAPPING_COUNT:
+            return f"mapping count: {amount:,}; at vm.max_map_count (default {MAX_MAP_COUNT:,}) mmap fails"
+
+
 def headline(process: ProcessComparison, comparison: Comparison) -> str:
     """The sentence for a process: `redis-server 1100: Rss +1.2 GiB in 12 h; 96 % of it [heap]`."""
     title = process_title(process.process)
@@ -254,7 +308,8 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
         return f"{title}: Rss and Size as before{span}{about}; {plural(len(process.changes), 'region')} changed"
     total = process.get(changed_figure) or 0
     share = _main_share(process.changes, changed_figure, total)
-    return f"{title}: {_word(changed_figure)} {format_delta_kib(total)}{_size_too(process, changed_figure)}{_threads(process)}{span}{share}"
+    besides = f"{_size_too(process, changed_figure)}{_footprint_too(process, changed_figure)}{_threads(process)}"
+    return f"{title}: {_word(changed_figure)} {format_delta_kib(total)}{besides}{span}{share}"
 
 
 def _word(figure: str) -> str:
@@ -265,6 +320,14 @@ def _size_too(process: ProcessComparison, figure: str) -> str:
     """`, Size +648 MiB` where much more is mapped than used so far: threads, arenas, reservations."""
     size, rss = process.get("size_kib") or 0, process.get("rss_kib") or 0
     return f", Size {format_delta_kib(size)}" if figure == "rss_kib" and abs(size) > max(4 * abs(rss), _MUCH_SIZE_KIB) else ""
+
+
+def _footprint_too(process: ProcessComparison, figure: str) -> str:
+    """`, footprint 0` where Rss says something else than the footprint: paging and page cache are no change of need."""
+    rss, footprint = process.get("rss_kib") or 0, process.get("footprint_kib")
+    if figure != "rss_kib" or footprint is None or abs(rss - footprint) <= max(_MUCH_ELSE_KIB, abs(rss) / 4):
+        return ""
+    return f", footprint {format_delta_kib(footprint)}"
 
 
 def _threads(process: ProcessComparison) -> str:

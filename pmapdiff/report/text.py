@@ -15,6 +15,7 @@ from pmapdiff.report.shape import (
     MAIN_FIGURES,
     caveats,
     change_words,
+    effect_words,
     figure_of,
     headline,
     is_telling,
@@ -36,6 +37,7 @@ _ROWS = 12
 _PROCESSES = 12
 _PROCESSES_IN_FULL = 2
 _WIDE = 120
+_MEDIUM = 100
 
 _STYLES = {"new": "yellow", "grew": "red", "shrank": "green", "gone": "green", "dirtied": "magenta", "cleaned": "green"}
 _TITLES = {
@@ -54,10 +56,15 @@ def _is_wide(view: View) -> bool:
 
 
 def _figures(processes: Sequence[ProcessComparison], view: View) -> tuple[str, ...]:
-    """The figures to show: more on a wide terminal, and Swap only where there is some."""
-    figures = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", "footprint_kib") if _is_wide(view) else MAIN_FIGURES
-    swapped = any(totals is not None and totals.get("swap_kib") for p in processes for totals in (p.totals_before, p.totals_after))
-    return figures if swapped else tuple(name for name in figures if name != "swap_kib")
+    """The figures to show side by side: those that any table has, Swap only where there is some, and no more than fit."""
+    totals = [t for p in processes for t in (p.totals_before, p.totals_after) if t is not None]
+    figures = ["size_kib", "rss_kib", *(["pss_kib"] if _is_wide(view) else []), "footprint_kib", "dirty_kib"]
+    if any(t.get("swap_kib") for t in totals):
+        figures.append("swap_kib")
+        if view.width is not None and view.width < _MEDIUM:
+            figures.remove("size_kib")
+    known = [name for name in figures if any(p.get(name) is not None for p in processes)]
+    return tuple(known or figures)
 
 
 def _delta_cells(delta: Figures, figures: Sequence[str]) -> list[Cell]:
@@ -98,6 +105,8 @@ def _write_each(result: Comparison, view: View, out: TextIO) -> None:
         _write_line(headline(process, result), "bold", view, out)
         for caveat in caveats(process):
             _write_line(f"  note: {caveat}", "yellow", view, out)
+        for sentence in effect_words(process):
+            _write_line(f"  {sentence}", "cyan", view, out)
         if in_full:
             _write_detail(process, view, out)
     if told and not in_full:
@@ -148,9 +157,9 @@ def _write_changes(process: ProcessComparison, view: View, out: TextIO) -> None:
     rows.append([*_total_cells(process.totals_before, figures), *blanks, f"before, {plural(process.totals_before.mappings, 'mapping')}"])
     for row in shown.rows:
         change = row.changes[0]
-        words = Cell(change_words(change, None if wide or view.width is None else 2), _STYLES.get(change.kinds[0], ""))
+        words = Cell(change_words(change, None if wide or view.width is None else 1), _STYLES.get(change.kinds[0], ""))
         place = [change.family, _address(change) if len(row.changes) == 1 else ""] if wide else []
-        rows.append([*_delta_cells(row.delta, figures), words, change.perms, *place, row.name])
+        rows.append([*_delta_cells(row.delta, figures), words, row.perms, *place, row.name])
     for row, label in ((shown.more, "more change"), (shown.smaller, "smaller change")):
         if row.changes:
             hint = " (--top 0)" if label == "more change" else ""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import FORMS, capture_of, evolutions, in_form, law, pairs, tables
 
 from pmapdiff.align import Match, align_incarnations, align_same_process
-from pmapdiff.compare import KINDS, Comparison, ProcessComparison, compare_captures, compare_snapshots, family_changes
+from pmapdiff.compare import KINDS, Comparison, Effect, ProcessComparison, compare_captures, compare_snapshots, family_changes
 from pmapdiff.model import COUNTERS, FIGURES, Capture, Figures, Mapping, MappingTable, ProcessIdentity, Snapshot, SnapshotRef, Status
 from pmapdiff.model.counters import sum_figures
 
@@ -117,8 +117,14 @@ def turned(found: ProcessComparison) -> Counter[Fact]:
     return Counter(turned_round)
 
 
+def _in_kib(found: ProcessComparison) -> dict[Effect, int]:
+    """The effects that have an opposite."""
+    return {o.effect: o.amount for o in found.effects if o.effect not in (Effect.MAPPING_COUNT, Effect.FILES_DELETED)}
+
+
 def check_mirrored(there: ProcessComparison, back: ProcessComparison) -> None:
     assert facts(back) == turned(there)
+    assert _in_kib(back) == {effect: -amount for effect, amount in _in_kib(there).items()}
     assert (back.missing, back.unchanged) == (there.missing, there.unchanged)
     assert (back.totals_before, back.totals_after) == (there.totals_after, there.totals_before)
     assert back.delta == negated(there.delta)
