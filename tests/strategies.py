@@ -523,11 +523,17 @@ STEPS: tuple[Step, ...] = (
 def evolutions(draw: st.DrawFn) -> tuple[tuple[Mapping, ...], tuple[Mapping, ...]]:
     """A table, and the same after the kernel did this and that to it."""
     before = draw(tables())
+    return before, draw(evolve(before))
+
+
+@st.composite
+def evolve(draw: st.DrawFn, before: Sequence[Mapping]) -> tuple[Mapping, ...]:
+    """A table after the kernel did this and that to it."""
     after = list(before)
     for step, at, amount in draw(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 20), _SMALL), max_size=8)):
         if after:
             step(after, at % len(after), amount)
-    return before, tuple(after)
+    return tuple(after)
 
 
 def _only(mapping: Mapping, *kernel: str) -> tuple[int | None, ...]:

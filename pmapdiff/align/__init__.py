@@ -2,6 +2,7 @@
 
 from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.families import FAMILIES, classify
+from pmapdiff.align.history import History, RegionHistory, Sample, ServiceHistory, trace
 from pmapdiff.align.incarnation import align_incarnations
 from pmapdiff.align.pairing import Match, looks_same, pair_processes
 from pmapdiff.align.same_process import align_same_process, unequal_parts
@@ -9,12 +10,17 @@ from pmapdiff.align.same_process import align_same_process, unequal_parts
 __all__ = [
     "FAMILIES",
     "Component",
+    "History",
     "Match",
+    "RegionHistory",
     "Relation",
+    "Sample",
+    "ServiceHistory",
     "align_incarnations",
     "align_same_process",
     "classify",
     "looks_same",
     "pair_processes",
+    "trace",
     "unequal_parts",
 ]

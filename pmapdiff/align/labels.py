@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pmapdiff.model import Mapping
+from pmapdiff.model.counters import RSS
 from pmapdiff.model.mapping import DELETED
 from pmapdiff.text import decode
 
@@ -45,3 +46,8 @@ def display_name(mapping: Mapping, bss_of: Mapping | None) -> str:
     if bss_of is not None:
         return f"{decode(basename(bss_of.name))} bss"
     return decode(mapping.name) or "[anon]"
+
+
+def speaker(mappings: Sequence[Mapping]) -> int:
+    """Which of a region's mappings speaks for it: the fullest that can be written; an arena's used part, not its reserve."""
+    return max(range(len(mappings)), key=lambda i: (mappings[i].perms[1] == "w", mappings[i].counters[RSS] or 0, mappings[i].end - mappings[i].start))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Collection, Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Sequence
 from enum import StrEnum
 
 from pmapdiff.align.labels import basename
@@ -25,27 +25,31 @@ class Match(StrEnum):
     GONE = "gone"
 
 
-def pair_processes(before: Sequence[ProcessInfo], after: Sequence[ProcessInfo]) -> list[ProcessPair]:
+def pair_processes(
+    before: Sequence[ProcessInfo], after: Sequence[ProcessInfo], coexisted: Callable[[int, int], bool] | None = None
+) -> list[ProcessPair]:
     """Positions of the processes that belong together, each process exactly once.
 
     First the same process, then exec, then the next incarnation by what `RULES` have in common, the strictest first. Several workers of one
-    service are paired with those of the same parent first, and then in the order of their start.
+    service are paired with those of the same parent first, and then in the order of their start. `coexisted` says of two positions that these
+    processes are known to have run at the same time, so that neither is the next incarnation of the other.
     """
     pairs: list[ProcessPair] = []
     open_before, open_after = dict.fromkeys(range(len(before))), dict.fromkeys(range(len(after)))
 
     def take(match: Match, keys: tuple[Sequence[Hashable], Sequence[Hashable]]) -> bool:
-        waiting: dict[Hashable, deque[int]] = defaultdict(deque)
+        waiting: dict[Hashable, list[int]] = defaultdict(list)
         for j in sorted(open_after, key=lambda j: _age(after[j])):
             waiting[keys[1][j]].append(j)
         waiting.pop(None, None)
         found = False
         for i in sorted(open_before, key=lambda i: _age(before[i])):
-            candidates = waiting.get(keys[0][i])
-            if candidates:
-                j = candidates.popleft()
-                pairs.append((i, j, match))
-                del open_before[i], open_after[j]
+            candidates = waiting.get(keys[0][i], ())
+            partner = next((j for j in candidates if match is not Match.RESTARTED or coexisted is None or not coexisted(i, j)), None)
+            if partner is not None:
+                waiting[keys[0][i]].remove(partner)
+                pairs.append((i, partner, match))
+                del open_before[i], open_after[partner]
                 found = True
         return found
 

@@ -19,14 +19,14 @@ pmapdiff compare first latest
 pmapdiff compare '2h ago' latest --name redis --threshold 64K
 pmapdiff compare yesterday.smaps today.smaps
 pmapdiff compare 12 latest --by process --format csv
+pmapdiff compare monday tuesday wednesday --by family
 """,
     order=6,
     short_help="Say what changed between two snapshots.",
 )
 def compare(
     context: typer.Context,
-    before: Annotated[str, typer.Argument(metavar="T1", help="The earlier WHEN.")],
-    after: Annotated[str, typer.Argument(metavar="T2", help="The later WHEN.")],
+    when: Annotated[list[str], typer.Argument(metavar="T1 T2", help="The earlier WHEN and the later one; of more, each gets a column.")],
     pid: PidOption = None,
     name: NameOption = None,
     by: Annotated[str, typer.Option("--by", metavar="WHAT", help="region, family or process.")] = "region",
@@ -43,23 +43,34 @@ def compare(
     """Say what changed between two snapshots, by region, family or process.
 
     Differences are T2 - T1. Regions are followed through growth, splits, merges and moves; every figure adds up: before,
-    all changes, after.
+    all changes, after. With three snapshots and more, one figure (--sort) of each region stands in a column a snapshot.
     """
+    from pmapdiff.align import trace
     from pmapdiff.compare import compare_snapshots
     from pmapdiff.report import write_report
+    from pmapdiff.report.regions import found_change
     from pmapdiff.report.shape import found_changes
     from pmapdiff.store import ProcessFilter
 
     if by not in ("region", "family", "process"):
         raise UsageError(f"--by {by}: one of region, family, process")
+    if len(when) < 2:
+        raise UsageError("compare needs two snapshots: `pmapdiff compare first latest`")
     if same and restarted:
         raise UsageError("--same and --restarted contradict each other: give one of them")
     view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top)
     source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name))
-    earlier, later = source.load(before, after)
-    source.demand(earlier, later)
-    result = compare_snapshots(earlier, later, same=True if same else False if restarted else None)
-    write_report("compare", form, result, view, sys.stdout)
-    if exit_code and found_changes(result, view):
+    snapshots = source.load(*when)
+    source.demand(*snapshots)
+    alike = True if same else False if restarted else None
+    if len(snapshots) > 2:
+        history = trace(snapshots, same=alike, across_hosts=True)
+        write_report("series", form, history, view, sys.stdout)
+        changed = found_change(history, view)
+    else:
+        result = compare_snapshots(*snapshots, same=alike)
+        write_report("compare", form, result, view, sys.stdout)
+        changed = found_changes(result, view)
+    if exit_code and changed:
         sys.stdout.flush()
         raise typer.Exit(1)

@@ -18,18 +18,16 @@ from pmapdiff.align import (
     pair_processes,
     unequal_parts,
 )
-from pmapdiff.align.labels import bss_owners, display_name, same_object_name
+from pmapdiff.align.labels import bss_owners, display_name, same_object_name, speaker
 from pmapdiff.compare.effects import observe
 from pmapdiff.compare.result import Change, Comparison, FamilyChange, ProcessComparison
-from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, ProcessInfo, Snapshot, SnapshotRef, Totals
-from pmapdiff.model.counters import RSS, subtract_figures, sum_figures
+from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, Snapshot, Totals
+from pmapdiff.model.counters import subtract_figures, sum_figures
 from pmapdiff.text import decode
 
 _SIZE, _RSS, _DIRTY = (FIGURE_INDEX[name] for name in ("size_kib", "rss_kib", "dirty_kib"))
 _RESIDENT = tuple(FIGURE_INDEX[name] for name in ("rss_kib", "swap_kib", "private_hugetlb_kib", "shared_hugetlb_kib"))
 _NOTHING = MappingTable(())
-# The kernel gives the time of boot in whole seconds, and a process's start in ticks since.
-_CLOCK_SLACK_US = 2_000_000
 _UNKNOWN: Figures = (None,) * len(FIGURES)
 
 
@@ -44,18 +42,22 @@ def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = 
     if len(before.captures) == len(after.captures) == 1 and not (_has_identity(before.captures[0]) and _has_identity(after.captures[0])):
         pairs = [(before.captures[0], after.captures[0], Match.RESTARTED)]
     else:
-        positions = pair_processes([c.process for c in before.captures], [c.process for c in after.captures])
+        ours, theirs = [c.process for c in before.captures], [c.process for c in after.captures]
+        earlier_us = min(before.ref.taken_at_us, after.ref.taken_at_us)
+
+        def coexisted(i: int, j: int) -> bool:
+            """Whether the later one was there already, on the same host, when the earlier one was recorded."""
+            return before.ref.host == after.ref.host and (theirs[j] if earlier_us == before.ref.taken_at_us else ours[i]).had_started_by(earlier_us)
+
+        positions = pair_processes(ours, theirs, coexisted)
         pairs = [(None if i is None else before.captures[i], None if j is None else after.captures[j], match) for i, j, match in positions]
-    compared = [compare_captures(ours, theirs, _judge(ours, theirs, match, same)) for ours, theirs, match in pairs]
-    compared = [replace(p, unrecorded_before=True) if p.match is Match.NEW and _ran_by(p.process, before.ref) else p for p in compared]
+    compared = [compare_captures(one, other, _judge(one, other, match, same)) for one, other, match in pairs]
+    compared = [
+        replace(p, unrecorded_before=True) if p.match is Match.NEW and p.process.had_started_by(before.ref.taken_at_us) else p for p in compared
+    ]
     if before.ref.selection != after.ref.selection and after.ref.selection != "--all":
         compared = [replace(p, unrecorded_after=True) if p.match is Match.GONE else p for p in compared]
     return Comparison(before.ref, after.ref, tuple(sorted(compared, key=_weight)))
-
-
-def _ran_by(process: ProcessInfo, ref: SnapshotRef) -> bool:
-    """Whether a process had started by the time of a snapshot."""
-    return process.started_at_us is not None and process.started_at_us < ref.taken_at_us - _CLOCK_SLACK_US
 
 
 def _has_identity(capture: Capture) -> bool:
@@ -128,13 +130,12 @@ class _Builder:
                 side, families, owners, positions = self._after, self._families_after, owners_after, component.after
             else:
                 side, families, owners, positions = self._before, self._families_before, owners_before, component.before
-            # The fullest mapping speaks for the region: an arena's used part, not its reserve.
-            speaker = max(positions, key=lambda p: (side[p].perms[1] == "w", side[p].counters[RSS] or 0, side[p].end - side[p].start))
-            mapping, owner = side[speaker], owners.get(speaker)
+            position = positions[speaker(after or before)]
+            mapping, owner = side[position], owners.get(position)
             yield Change(
                 kinds=self._kinds(component, delta),
                 possibly=component.relation.is_guess,
-                family=families[speaker],
+                family=families[position],
                 name=display_name(mapping, None if owner is None else side[owner]),
                 path=None if mapping.path is None else decode(mapping.path),
                 offset=mapping.offset,

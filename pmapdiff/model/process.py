@@ -9,6 +9,8 @@ from typing import NamedTuple
 from pmapdiff.model.mapping import MappingTable, Totals
 from pmapdiff.text import decode
 
+# The kernel gives the time of boot in whole seconds, and a process's start in ticks since.
+_CLOCK_SLACK_US = 2_000_000
 _INTERPRETER = re.compile(r"(python|node|ruby|perl|php|lua|bash|sh|dash)[0-9.]*", re.ASCII)
 
 
@@ -77,6 +79,10 @@ class ProcessInfo(NamedTuple):
             return decode(self.comm)
         words = self.command.replace(b"\0", b" ").split()
         return decode(words[0].rsplit(b"/", 1)[-1]) if words else f"pid {self.pid}"
+
+    def had_started_by(self, moment_us: int) -> bool:
+        """Whether it is known to have run at a moment, in µs since the epoch, at which it had not ended yet."""
+        return self.started_at_us is not None and self.started_at_us < moment_us - _CLOCK_SLACK_US
 
     @property
     def is_interpreter(self) -> bool:

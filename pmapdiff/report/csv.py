@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from pmapdiff.align import History
 from pmapdiff.compare import Comparison
 from pmapdiff.model import Snapshot
 from pmapdiff.report.base import View, register
-from pmapdiff.report.frames import change_frame, family_frame, mapping_frame, process_frame, process_summary_frame, snapshot_frame
+from pmapdiff.report.frames import change_frame, family_frame, history_frame, mapping_frame, process_frame, process_summary_frame, snapshot_frame
 from pmapdiff.store import ProcessSummary, SnapshotSummary
 from pmapdiff.text import csv_cell
 
@@ -41,6 +42,15 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
 def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
     """One row a mapping with every counter."""
     _write(mapping_frame(result, view), out)
+
+
+def _write_history(result: History, view: View, out: TextIO) -> None:
+    """One row a region and snapshot; empty cells where there is no table."""
+    _write(history_frame(result, view), out)
+
+
+for _subject in ("history", "series"):
+    register(_subject, "csv")(_write_history)
 
 
 @register("snapshots", "csv")

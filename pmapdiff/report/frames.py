@@ -6,12 +6,15 @@ aware UTC timestamps; text is the stranger's own, not yet safe to print.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pmapdiff.align import History
 from pmapdiff.compare import Comparison, ProcessComparison
 from pmapdiff.model import COUNTERS, FIGURES, Mapping, Snapshot, SnapshotRef
 from pmapdiff.report.base import View
+from pmapdiff.report.regions import figure_name, rows_of
 from pmapdiff.report.rows import chosen_rows
 from pmapdiff.report.shape import choose, sort_key
 from pmapdiff.store import ProcessSummary, SnapshotSummary
@@ -26,7 +29,7 @@ _OTHER_COUNTERS = tuple((i, c.attribute) for i, c in enumerate(COUNTERS) if c.at
 _TEXT = frozenset(
     (
         *("command", "command_line", "match", "change", "family", "name", "path", "perms", "offset", "device", "vm_flags", "status"),
-        *("host", "label", "source", "start", "end", "start_before", "end_before"),
+        *("host", "label", "source", "start", "end", "start_before", "end_before", "region"),
     )
 )
 
@@ -130,6 +133,34 @@ def process_frame(comparison: Comparison, view: View | None = None) -> pd.DataFr
         for p in sorted(comparison.processes, key=lambda p: sort_key(p, sort))
     )
     return _frame((*_ENDS, "mappings_before", "mappings_after", "changes", "unchanged", *FIGURES), rows)
+
+
+def history_frame(history: History, view: View | None = None) -> pd.DataFrame:
+    """One row a region and snapshot, from where its service was first seen to where it was last; figures are missing in a gap."""
+    view = view or View()
+    columns = (
+        *("snapshot_id", "taken_at", "pid", "command", "status"),
+        *("region", "family", "name", "path", "offset", "perms", "possibly", "start", "end", "mappings"),
+        *FIGURES,
+    )
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for service in history.services:
+            found = rows_of(service, replace(view, by="region", top=view.top or 0), figure_name(view, history), view.top or 0)
+            for known in (region for row in found.rows for region in row.regions):
+                label = known.region.label
+                about = (known.id, label.family, label.name, label.path, _hex(label.offset), label.perms, known.region.possibly)
+                for step in service.lifetime:
+                    ref, capture, sample = history.snapshots[step], service.captures[step], known.samples[step]
+                    status = None if capture is None else capture.status.value
+                    process = service.process if capture is None else capture.process
+                    yield (
+                        *(ref.id, to_datetime(ref.taken_at_us), process.pid, process.name, status, *about),
+                        *((hex(sample.start), hex(sample.end)) if sample is not None and sample.mappings else (None, None)),
+                        *((None,) * (len(FIGURES) + 1) if sample is None else (sample.mappings, *sample.figures)),
+                    )
+
+    return _frame(columns, rows())
 
 
 def _ref_cells(ref: SnapshotRef) -> tuple[Any, ...]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TextIO
 
+from pmapdiff.align import History, RegionHistory, Sample, ServiceHistory
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.model import COUNTERS, FIGURES, Capture, Figures, Mapping, ProcessInfo, Snapshot, SnapshotRef, Totals
 from pmapdiff.model.counters import figures_dict
 from pmapdiff.report.base import View, register
+from pmapdiff.report.regions import figure_name, rows_of
 from pmapdiff.report.rows import chosen_rows
 from pmapdiff.report.shape import choose
 from pmapdiff.store import ProcessSummary, SnapshotSummary
@@ -158,6 +161,58 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
         },
         out,
     )
+
+
+def _sample_value(sample: Sample | None) -> dict[str, Any] | None:
+    if sample is None:
+        return None
+    place = {"start": hex(sample.start), "end": hex(sample.end)} if sample.mappings else {"start": None, "end": None}
+    return {"mappings": sample.mappings, **place, **figures_dict(sample.figures)}
+
+
+def _region_value(known: RegionHistory) -> dict[str, Any]:
+    label = known.region.label
+    return {
+        "id": known.id,
+        "family": label.family,
+        "name": label.name,
+        "path": label.path,
+        "offset": None if label.offset is None else hex(label.offset),
+        "perms": label.perms,
+        "possibly": known.region.possibly,
+        "samples": [_sample_value(sample) for sample in known.samples],
+    }
+
+
+def _service_value(history: History, service: ServiceHistory, view: View) -> dict[str, Any]:
+    found = rows_of(service, replace(view, by="region", top=view.top or 0), figure_name(view, history), view.top or 0)
+    return {
+        **process_value(service.process),
+        "incarnations": [
+            {"index": known.step, "pid": known.process.pid, "match": known.match.value, "started_at": process_value(known.process)["started_at"]}
+            for known in service.incarnations
+        ],
+        "statuses": [None if capture is None else capture.status.value for capture in service.captures],
+        "totals": [None if totals is None else totals_value(totals) for totals in service.totals],
+        "regions": [_region_value(known) for row in found.rows for known in row.regions],
+        "rest": {"regions": found.hidden + found.unchanged, "samples": [_sample_value(sample) for sample in found.rest]},
+    }
+
+
+def _write_history(result: History, view: View, out: TextIO) -> None:
+    """`pmapdiff.history/1`: a sample of each region for each snapshot, null where there is no table."""
+    _write(
+        {
+            "schema": "pmapdiff.history/1",
+            "snapshots": [snapshot_value(ref) for ref in result.snapshots],
+            "services": [_service_value(result, service, view) for service in result.services],
+        },
+        out,
+    )
+
+
+for _subject in ("history", "series"):
+    register(_subject, "json")(_write_history)
 
 
 def process_value(info: ProcessInfo) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from pmapdiff.align import Match
+from pmapdiff.align import History, Match
 from pmapdiff.compare import Comparison, family_changes
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View, register
+from pmapdiff.report.regions import figure_name, figure_title, last_less_first, rows_of, value
 from pmapdiff.report.shape import (
     MAIN_FIGURES,
     caveats,
@@ -96,3 +97,21 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
     if len(told) < len(result.processes):
         out.write(f"{plural(len(result.processes) - len(told), 'process', 'processes')} without any change\n")
     return None
+
+
+@register("series", "markdown")
+def write_series(result: History, view: View, out: TextIO) -> None:
+    """A table a process: one figure of each region in a column a snapshot."""
+    for ref in result.snapshots:
+        out.write(f"- {escape(snapshot_words(ref))}\n")
+    figure = figure_name(view, result)
+    columns = [escape(f"#{ref.id}") if ref.id is not None else f"({number + 1})" for number, ref in enumerate(result.snapshots)]
+    for service in result.services:
+        found = rows_of(service, view, figure, view.top or 0)
+        shown = [(escape(row.name), [value(sample, figure) for sample in row.samples]) for row in found.rows]
+        if found.hidden or found.unchanged:
+            shown.append((f"{found.hidden:,} more, {found.unchanged:,} unchanged", [value(sample, figure) for sample in found.rest]))
+        shown.append(("in all", [None if totals is None else totals.get(figure) for totals in service.totals]))
+        out.write(f"\n**{escape(process_title(service.process))}: {figure_title(figure)}**\n\n")
+        rows = [[*(format_kib(v) for v in values), format_delta_kib(last_less_first(values)), name] for name, values in shown]
+        _table([*columns, "±", "Family" if view.by == "family" else "Mapping"], rows, out, 1)

@@ -140,6 +140,19 @@ class Store:
                 raise NotFoundError(f"there is {what}{holding}: {self._what_there_is(connection)}")
             return snapshot_ref(row)
 
+    def moment(self, text: str) -> int:
+        """The moment that a WHEN means, in µs since the epoch: a time as it is, else when the snapshot was taken. Raises NotFoundError."""
+        from pmapdiff.store.when import ByTime, parse_when
+
+        when = parse_when(text)
+        return when.moment_us if isinstance(when, ByTime) else self.resolve(text).taken_at_us
+
+    def has_process(self, wanted: ProcessFilter) -> bool:
+        """Whether any snapshot holds a wanted process."""
+        with self._reading() as connection:
+            ids = self._process_ids(connection, wanted)
+            return connection.execute(select(capture.c.process_id).where(capture.c.process_id.in_(ids)).limit(1)).first() is not None
+
     def _holding(self, connection: Connection, query: Select[Any], wanted: ProcessFilter) -> Select[Any]:
         if wanted.everything:
             return query
@@ -182,9 +195,27 @@ class Store:
 
     def load_all(self, refs: Iterable[SnapshotRef], wanted: ProcessFilter = EVERYTHING) -> list[Snapshot]:
         """Several snapshots as of one moment of the store. What two tables of a process have in common is the same object."""
+        return list(self.walk(refs, wanted))
+
+    def walk(self, refs: Iterable[SnapshotRef], wanted: ProcessFilter = EVERYTHING) -> Iterator[Snapshot]:
+        """Likewise, one after the other: for a series that is too long to be held at once."""
         with self._reading() as connection:
             reader = TableReader(connection)
-            return [self._load(connection, reader, ref, wanted) for ref in refs]
+            for ref in refs:
+                yield self._load(connection, reader, ref, wanted)
+
+    def refs(self, since_us: int | None = None, until_us: int | None = None, wanted: ProcessFilter = EVERYTHING) -> list[SnapshotRef]:
+        """The snapshots between two moments (µs since the epoch, both included) that hold a wanted process, the oldest first."""
+        with self._reading() as connection:
+            query = snapshot_query().order_by(snapshot.c.taken_at, snapshot.c.id)
+            if since_us is not None:
+                query = query.where(snapshot.c.taken_at >= since_us)
+            if until_us is not None:
+                query = query.where(snapshot.c.taken_at <= until_us)
+            if not wanted.everything:
+                ids = self._process_ids(connection, wanted)
+                query = query.where(snapshot.c.id.in_(select(capture.c.snapshot_id).where(capture.c.process_id.in_(ids))))
+            return [snapshot_ref(row) for row in connection.execute(query)]
 
     def _load(self, connection: Connection, reader: TableReader, ref: SnapshotRef, wanted: ProcessFilter) -> Snapshot:
         assert ref.id is not None

@@ -47,7 +47,7 @@ def output() -> Output:
     return run
 
 
-@pytest.mark.parametrize("name", ["compare", "show", "snapshots", "processes"])
+@pytest.mark.parametrize("name", ["compare", "history", "show", "snapshots", "processes"])
 def test_schema_is_a_schema(name: str) -> None:
     schema = load_schema(name)
     Draft202012Validator.check_schema(schema)
@@ -56,7 +56,7 @@ def test_schema_is_a_schema(name: str) -> None:
 
 def test_no_schema_without_a_command() -> None:
     names = {path.name for path in resources.files("pmapdiff.report").joinpath("schemas").iterdir()}
-    assert names == {"compare-1.json", "show-1.json", "snapshots-1.json", "processes-1.json"}
+    assert names == {"compare-1.json", "history-1.json", "show-1.json", "snapshots-1.json", "processes-1.json"}
 
 
 @pytest.mark.parametrize("more", [(), ("--threshold", "1M"), ("--top", "2"), ("--sort", "pss")], ids=" ".join)
@@ -164,3 +164,21 @@ def test_figures_of_the_schema_are_those_of_the_model() -> None:
     assert tuple(definitions["change"]["properties"]["change"]["items"]["enum"]) == KINDS
     assert definitions["process"]["properties"]["match"]["enum"] == [match.value for match in Match]
     assert definitions["status"]["enum"] == [status.value for status in Status]
+
+
+@pytest.mark.parametrize("more", [(), ("--top", "2"), ("[stack]",), ("--family", "anon"), ("--threshold", "1M"), ("--since", "3")], ids=" ".join)
+def test_history(output: Output, more: tuple[str, ...]) -> None:
+    check(output("--db", REDIS, "history", *more))
+
+
+def test_compare_of_many_is_a_history(output: Output) -> None:
+    value = output("--db", REDIS, "compare", "first", "3", "latest")
+    check(value)
+    assert value["schema"] == "pmapdiff.history/1"
+    (service,) = value["services"]
+    for step, totals in enumerate(service["totals"]):
+        samples = [region["samples"][step] for region in (*service["regions"], service["rest"])]
+        for figure in ("mappings", "size_kib", "rss_kib", "footprint_kib"):
+            assert sum(sample[figure] for sample in samples) == totals[figure]
+    check(output("compare", *SERIES[:3]))
+    check(output("compare", PMAP_X, PMAP_D, SERIES[0]))

@@ -1,0 +1,190 @@
+"""A series of tables of one service: which regions hold through it, growing, splitting, merging and moving.
+
+Two tables give components; here the components of consecutive tables are chained. What was ever one region is one region throughout: a merge does
+not look like growth, nor a split like loss, and at every moment the regions add up to the table.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pmapdiff.align.component import Component
+from pmapdiff.align.incarnation import align_incarnations
+from pmapdiff.align.labels import bss_owners, display_name, speaker
+from pmapdiff.align.same_process import align_same_process, unequal_parts
+from pmapdiff.align.sets import DisjointSets
+from pmapdiff.model import Mapping
+from pmapdiff.text import decode
+
+_Mappings = tuple[Mapping, ...]
+
+
+class Label(NamedTuple):
+    """What people call a region; not yet printable. As of the last table that has it."""
+
+    family: str
+    name: str
+    path: str | None
+    offset: int | None
+    perms: str
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One lineage of mappings through a series.
+
+    `spans` are the steps from which on it consisted of these mappings, in the order of the steps; of none before it came and after it
+    went. `possibly` marks one of which some link is a guess.
+    """
+
+    label: Label
+    spans: tuple[tuple[int, _Mappings], ...]
+    possibly: bool
+
+    @property
+    def first_step(self) -> int:
+        """The step in which it was first seen."""
+        return self.spans[0][0]
+
+    @property
+    def first_start(self) -> int:
+        """The lowest address that it had when first seen."""
+        return self.spans[0][1][0].start
+
+    def holds(self, address: int, step: int | None = None) -> bool:
+        """Whether it had this address in a step, or ever."""
+        spans = self.spans if step is None else [span for span in self.spans if span[0] <= step][-1:]
+        return any(m.start <= address < m.end for _, mappings in spans for m in mappings)
+
+
+@dataclass(slots=True)
+class _Track:
+    """A part of a region that no other part was joined with when it was followed: the steps at which its mappings changed."""
+
+    label: Label
+    spans: list[tuple[int, _Mappings]] = field(default_factory=list)
+
+
+class Follower:
+    """Follows the regions of one service from table to table.
+
+    Steps are numbers that rise, one a table; steps without a table are left out. Costs O(n log n) in the mappings that change, and O(n) in
+    all of them unless the very same table is given again.
+    """
+
+    def __init__(self) -> None:
+        self._table: Sequence[Mapping] = ()
+        self._families: Sequence[str] = ()
+        self._track_of: list[int] = []
+        self._tracks: list[_Track] = []
+        self._sets = DisjointSets(0)
+        self._guessed: list[int] = []
+
+    def add(self, step: int, table: Sequence[Mapping], families: Sequence[str], *, same_process: bool) -> None:
+        """The next table, with the family of each mapping; `same_process` says that addresses mean the same as in the one before."""
+        if table is self._table and same_process:
+            return
+        if same_process:
+            ours, theirs = unequal_parts(self._table, table)
+            found: Iterable[Component] = align_same_process(
+                [self._table[i] for i in ours],
+                [table[j] for j in theirs],
+                ([self._families[i] for i in ours], [families[j] for j in theirs]),
+            )
+        else:
+            ours, theirs = list(range(len(self._table))), list(range(len(table)))
+            found = align_incarnations(self._table, table)
+        tracks = self._carried_over(ours, theirs, len(table))
+        touched = {self._track_of[i] for i in ours}
+        for component in found:
+            members = [self._track_of[ours[i]] for i in component.before]
+            if members:
+                track = members[0]
+                for member in members[1:]:
+                    self._sets.join(track, member)
+            else:
+                track = self._sets.add()
+                self._tracks.append(_Track(Label("other", "", None, None, "")))
+            if component.relation.is_guess:
+                self._guessed.append(track)
+            for j in component.after:
+                tracks[theirs[j]] = track
+            touched.add(track)
+        self._table, self._families, self._track_of = table, families, tracks
+        self._note(step, touched)
+
+    def _carried_over(self, ours: Sequence[int], theirs: Sequence[int], size: int) -> list[int]:
+        """The tracks of the mappings that are what they were, in their places; what is not carried over is -1."""
+        tracks = [-1] * size
+        gone, new = set(ours), set(theirs)
+        kept = [track for i, track in enumerate(self._track_of) if i not in gone]
+        for j, track in zip([j for j in range(size) if j not in new], kept, strict=True):
+            tracks[j] = track
+        return tracks
+
+    def _note(self, step: int, touched: set[int]) -> None:
+        members: dict[int, list[int]] = defaultdict(list)
+        for position, track in enumerate(self._track_of):
+            if track in touched:
+                members[track].append(position)
+        owners = bss_owners(self._table) if members else {}
+        for track in touched:
+            positions = members.get(track, [])
+            mappings = tuple([self._table[p] for p in positions])
+            known = self._tracks[track]
+            if positions:
+                position = positions[speaker(mappings)]
+                mapping, owner = self._table[position], owners.get(position)
+                known.label = Label(
+                    self._families[position],
+                    display_name(mapping, None if owner is None else self._table[owner]),
+                    None if mapping.path is None else decode(mapping.path),
+                    mapping.offset,
+                    mapping.perms,
+                )
+            if known.spans and known.spans[-1][1] == mappings:
+                continue
+            known.spans.append((step, mappings))
+
+    def regions(self) -> list[Region]:
+        """All regions of the series so far, in the order in which they came, by address."""
+        groups: dict[int, list[_Track]] = defaultdict(list)
+        for number, track in enumerate(self._tracks):
+            groups[self._sets.find(number)].append(track)
+        guessed = {self._sets.find(track) for track in self._guessed}
+        found = [Region(_label_of(tracks), _together(tracks), root in guessed) for root, tracks in groups.items()]
+        return sorted(found, key=lambda region: (region.first_step, region.first_start))
+
+
+def _label_of(tracks: Sequence[_Track]) -> Label:
+    """The label of the part that was there last; of several, of the largest."""
+
+    def weight(track: _Track) -> tuple[float, int]:
+        step, mappings = track.spans[-1]
+        if mappings:
+            return (float("inf"), sum(m.size_kib for m in mappings))
+        return (step, sum(m.size_kib for m in track.spans[-2][1]) if len(track.spans) > 1 else 0)
+
+    return max(tracks, key=weight).label
+
+
+def _together(tracks: Sequence[_Track]) -> tuple[tuple[int, _Mappings], ...]:
+    """The spans of several tracks as those of one region."""
+    if len(tracks) == 1:
+        return tuple(tracks[0].spans)
+    events: dict[int, list[tuple[int, _Mappings]]] = defaultdict(list)
+    for number, track in enumerate(tracks):
+        for step, mappings in track.spans:
+            events[step].append((number, mappings))
+    current: dict[int, _Mappings] = {}
+    spans: list[tuple[int, _Mappings]] = []
+    for step in sorted(events):
+        current.update(events[step])
+        together = tuple(sorted((m for mappings in current.values() for m in mappings), key=lambda m: (m.start, m.end)))
+        # What only went from one part to another is no change of the whole.
+        if not spans or spans[-1][1] != together:
+            spans.append((step, together))
+    return tuple(spans)

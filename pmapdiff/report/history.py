@@ -1,0 +1,140 @@
+"""A history as text: regions through a series of snapshots, each snapshot a row; or many regions, each a line of blocks."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from pmapdiff.align import History, Match, RegionHistory, ServiceHistory
+from pmapdiff.report.base import View, register
+from pmapdiff.report.regions import Samples, add_samples, change_of, figure_name, figure_title, rows_of, value
+from pmapdiff.report.shape import MAIN_FIGURES, process_title
+from pmapdiff.report.sparkline import gaps, sparkline
+from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
+from pmapdiff.text import printable
+from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_short, plural
+
+_IN_FULL = 2
+_ROWS = 20
+_NARROW_BLOCKS, _WIDE_BLOCKS = 24, 60
+
+
+@register("history", "text")
+def write_history(result: History, view: View, out: TextIO) -> None:
+    """One or two regions in full, a row a snapshot; of more a line each, those that changed most first."""
+    figure = figure_name(view, result)
+    number = sum(len(service.regions) for service in result.services)
+    for count, service in enumerate(result.services):
+        if count:
+            out.write("\n")
+        if number <= _IN_FULL and view.by != "family":
+            for place, known in enumerate(service.regions):
+                if place:
+                    out.write("\n")
+                _write_in_full(result, service, known, view, figure, out)
+        else:
+            _write_overview(result, service, view, figure, out)
+
+
+def _delta(kib: int | None) -> Cell:
+    return Cell(format_delta_kib(kib), "" if not kib else "red" if kib > 0 else "green")
+
+
+def _line(text: str, style: str, view: View, out: TextIO) -> None:
+    out.write(paint(text if view.width is None else cut_end(text, view.width), style, view) + "\n")
+
+
+def _blocks(history: History, service: ServiceHistory, samples: Samples, figure: str, view: View) -> str:
+    """The figure as blocks, from when the service was first seen to when it was last; what was not captured is blank, and so is a gap in time."""
+    steps = service.lifetime
+    late = gaps([history.snapshots[step].taken_at_us for step in steps])
+    values: list[int | None] = []
+    for place, step in enumerate(steps):
+        values += [None] if place in late else []
+        values.append(value(samples[step], figure))
+    return sparkline(values, _WIDE_BLOCKS if view.width is None or view.width >= 120 else _NARROW_BLOCKS)
+
+
+def _heading(history: History, service: ServiceHistory, what: str = "") -> str:
+    steps = service.lifetime
+    first, last = history.snapshots[steps[0]], history.snapshots[steps[-1]]
+    count = sum(capture is not None for capture in service.captures)
+    span = f" in {format_duration((last.taken_at_us - first.taken_at_us) / 1e6)}" if len(steps) > 1 else ""
+    restarted = len(service.incarnations) - 1
+    again = f", {plural(restarted, 'restart')}" if restarted else ""
+    return f"{process_title(service.process)}: {what}{plural(count, 'snapshot')}{span}{again}"
+
+
+def _write_in_full(history: History, service: ServiceHistory, known: RegionHistory, view: View, figure: str, out: TextIO) -> None:
+    label = known.region.label
+    _line(_heading(history, service), "bold", view, out)
+    _line(f"{printable(label.name)}  {label.perms}  {label.family}  {known.id}", "bold", view, out)
+    if known.region.possibly:
+        _line("  note: that this is one region throughout is in part a guess", "yellow", view, out)
+    blocks = _blocks(history, service, known.samples, figure, view)
+    amount = change_of(known.samples, figure)
+    _line(f"{figure_title(figure)} {format_delta_kib(amount)}  {blocks}", "", view, out)
+    _write_steps(history, service, known.samples, view, out)
+
+
+def _write_steps(history: History, service: ServiceHistory, samples: Samples, view: View, out: TextIO) -> None:
+    figures = [f for f in MAIN_FIGURES if f != "swap_kib" or any(value(s, f) for s in samples)]
+    restarts = service.restarts()
+    steps = service.lifetime
+    late = gaps([history.snapshots[step].taken_at_us for step in steps])
+    rows: list[Row] = []
+    for place, step in enumerate(steps):
+        ref, sample = history.snapshots[step], samples[step]
+        if place in late:
+            pause = (ref.taken_at_us - history.snapshots[step - 1].taken_at_us) / 1e6
+            rows.append(["", f"no snapshot: {format_duration(pause)}", *("" for _ in figures), "", ""])
+        before = samples[step - 1] if step else None
+        note = _note(service, step)
+        if step in restarts:
+            again = restarts[step]
+            note = (
+                f"{'became another program' if again.match is Match.EXEC else 'restarted'} as {again.process.pid}"
+                if again.process.pid
+                else "restarted"
+            )
+        elif sample is not None and not sample.mappings:
+            note = note or ("gone" if before is not None and before.mappings else "not there")
+        elif sample is not None and step and before is not None and not before.mappings:
+            note = note or "new"
+        number = str(ref.id) if ref.id is not None else str(step + 1)
+        cells = [format_kib(value(sample, f)) for f in figures]
+        rows.append([number, format_moment_short(ref.taken_at_us), *cells, "-" if sample is None else f"{sample.mappings:,}", note])
+    header = ["#", "Taken at", *map(figure_title, figures), "Maps", ""]
+    write_table(header, frozenset([1, len(header) - 1]), rows, view, out)
+
+
+def _note(service: ServiceHistory, step: int) -> str:
+    capture = service.captures[step]
+    if capture is None:
+        return "not recorded"
+    return "" if capture.status == "complete" else str(capture.status)
+
+
+def _write_overview(history: History, service: ServiceHistory, view: View, figure: str, out: TextIO) -> None:
+    found = rows_of(service, view, figure, _ROWS if view.top is None else view.top)
+    _line(_heading(history, service, f"{figure_title(figure)} over "), "bold", view, out)
+    rows: list[Row] = []
+
+    def add(name: str, samples: Samples) -> None:
+        first, last = _ends(samples, figure)
+        rows.append([format_kib(first), format_kib(last), _delta(change_of(samples, figure)), _blocks(history, service, samples, figure, view), name])
+
+    for row in found.rows:
+        add(row.name, row.samples)
+    if found.hidden:
+        add(f"{plural(found.hidden, 'more')} and {found.unchanged:,} unchanged", found.rest)
+    elif found.unchanged:
+        add(f"{found.unchanged:,} unchanged", found.rest)
+    rows.append([])
+    add("in all", add_samples([known.samples for known in service.regions], len(service.captures)))
+    header = ["First", "Last", "±", "Over time", "Family" if view.by == "family" else "Mapping"]
+    write_table(header, frozenset([3, 4]), rows, view, out)
+
+
+def _ends(samples: Samples, figure: str) -> tuple[int | None, int | None]:
+    known = [v for sample in samples if (v := value(sample, figure)) is not None]
+    return (known[0], known[-1]) if known else (None, None)

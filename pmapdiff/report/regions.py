@@ -1,0 +1,222 @@
+"""Which regions of a history to show, in which order, and what is left over: shared by all forms."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pmapdiff.align import History, RegionHistory, Sample, ServiceHistory
+from pmapdiff.align.history import NOT_THERE
+from pmapdiff.errors import UsageError
+from pmapdiff.model import FIGURE_INDEX
+from pmapdiff.model.counters import sum_figures
+from pmapdiff.report.base import View
+from pmapdiff.report.shape import MAIN_FIGURES
+from pmapdiff.text import printable
+
+_ADDRESS = re.compile(r"(?:0x)?([0-9a-f]{4,16})(?:-(?:0x)?[0-9a-f]{4,17})?", re.ASCII | re.IGNORECASE)
+_ID = re.compile(r"(?:0x)?([0-9a-f]{1,16})@([0-9]{1,18})", re.ASCII)
+_FIGURES = ("footprint", "rss", "size")
+
+Samples = tuple[Sample | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionFilter:
+    """Which regions to look at: one that people name (`which`), those of a family, those whose name a regular expression is found in.
+
+    `which` is an id (`7ff2cdefc000@3`: what had this address in snapshot 3), an address that the region ever had, or the name as `compare` shows
+    it, in full or the last part of a path.
+    """
+
+    which: str | None = None
+    family: str | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            try:
+                re.compile(self.name)
+            except re.error as error:
+                raise UsageError(f"--name {self.name!r} is no regular expression: {error}") from None
+
+    @property
+    def everything(self) -> bool:
+        """Whether it lets every region through."""
+        return self.which is None and self.family is None and self.name is None
+
+    def apply(self, history: History) -> History:
+        """The history with these regions only, and the services that have such."""
+        if self.everything:
+            return history
+        step = self._step(history)
+        services = (replace(service, regions=tuple(r for r in service.regions if self._accepts(r, step))) for service in history.services)
+        return replace(history, services=tuple(service for service in services if service.regions))
+
+    def _accepts(self, known: RegionHistory, step: int | None) -> bool:
+        label = known.region.label
+        if self.family is not None and label.family != self.family:
+            return False
+        if self.name is not None and not any(re.search(self.name, text) for text in (label.name, label.path or "")):
+            return False
+        if step is not None and self.which is not None:
+            return known.region.holds(int(self.which.partition("@")[0], 16), step)
+        return self.which is None or self._is_named(known, self.which)
+
+    def _step(self, history: History) -> int | None:
+        """The place in the series that an id names: the part behind the @."""
+        number = _ID.fullmatch(self.which or "")
+        if number is None:
+            return None
+        places = [i for i, ref in enumerate(history.snapshots) if (i + 1 if ref.id is None else ref.id) == int(number[2])]
+        return places[0] if places else None
+
+    @staticmethod
+    def _is_named(known: RegionHistory, which: str) -> bool:
+        label = known.region.label
+        if which in (known.id, label.name, label.path, label.name.rsplit("/", 1)[-1]):
+            return True
+        address = _ADDRESS.fullmatch(which)
+        return address is not None and known.region.holds(int(address[1], 16))
+
+
+def figure_name(view: View, history: History) -> str:
+    """The figure that rows are ordered by: what --sort says, else the first of footprint, Rss and Size that the tables have."""
+    if view.sort not in (None, "name", "address"):
+        return f"{view.sort}_kib"
+    for figure in _FIGURES:
+        if any(s.get(f"{figure}_kib") is not None for service in history.services for s in service.totals if s is not None):
+            return f"{figure}_kib"
+    return "size_kib"
+
+
+def figure_title(figure: str) -> str:
+    """`Rss`, `Footprint`: the head of a column."""
+    return figure.removesuffix("_kib").replace("_", " ").capitalize()
+
+
+def value(sample: Sample | None, figure: str) -> int | None:
+    """One figure of a sample in KiB; None where there is none."""
+    return None if sample is None else sample.figures[FIGURE_INDEX[figure]]
+
+
+def last_less_first(values: Sequence[int | None]) -> int | None:
+    """The last of the values that are known less the first; None if there is none."""
+    known = [v for v in values if v is not None]
+    return known[-1] - known[0] if known else None
+
+
+def change_of(samples: Samples, figure: str) -> int | None:
+    """How much a figure changed from the first to the last sample that has it, in KiB."""
+    return last_less_first([value(sample, figure) for sample in samples])
+
+
+def has_changed(samples: Samples) -> bool:
+    """Whether its number of mappings or one of the main figures is not the same throughout."""
+    known = [(sample.mappings, *(value(sample, figure) for figure in MAIN_FIGURES)) for sample in samples if sample is not None]
+    return any(sample != known[0] for sample in known)
+
+
+def add_samples(rows: Sequence[Samples], length: int) -> Samples:
+    """The sum of several regions, or families: a gap where any of them has one."""
+    if not rows:
+        return (NOT_THERE,) * length
+    return tuple(_add([row[step] for row in rows]) for step in range(length))
+
+
+def _add(samples: Sequence[Sample | None]) -> Sample | None:
+    known = [sample for sample in samples if sample is not None]
+    if len(known) < len(samples):
+        return None
+    there = [sample for sample in known if sample.mappings]
+    if not there:
+        return NOT_THERE
+    return Sample(sum(s.mappings for s in there), min(s.start for s in there), max(s.end for s in there), sum_figures(s.figures for s in there))
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """One row of a report: a region, a family or a service, safe to print, with its samples."""
+
+    name: str
+    samples: Samples
+    regions: tuple[RegionHistory, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRows:
+    """The rows to show, the largest change first, and the sum of what is left out: how many, and their samples."""
+
+    rows: tuple[SeriesRow, ...]
+    hidden: int
+    rest: Samples
+    unchanged: int
+
+
+def rows_of(service: ServiceHistory, view: View, figure: str, top: int) -> SeriesRows:
+    """The regions of a service, or its families, at most `top` (0: all).
+
+    Where there are more, and nobody asked for a number of rows, those that did not change, or by less than the threshold, are summed up.
+    """
+    groups: dict[str, list[RegionHistory]] = defaultdict(list)
+    for known in service.regions:
+        groups[known.region.label.family if view.by == "family" else known.id].append(known)
+    length = len(service.captures)
+    rows = [
+        SeriesRow(
+            name if view.by == "family" else region_title(members[0]),
+            add_samples([m.samples for m in members], length) if len(members) > 1 else members[0].samples,
+            tuple(members),
+        )
+        for name, members in groups.items()
+    ]
+    changed = [row for row in rows if has_changed(row.samples)]
+    # A handful is shown whether it changed or not, and so is a number that was asked for.
+    candidates = (
+        rows if view.threshold_kib <= 0 and (len(rows) <= top or view.top is not None) else [row for row in changed if _is_large(row.samples, view)]
+    )
+    candidates = sorted(candidates, key=lambda row: _order(row, view, figure))
+    shown = candidates[:top] if top else candidates
+    kept = {id(row) for row in shown}
+    rest = [row for row in rows if id(row) not in kept]
+    hidden = sum(id(row) not in kept for row in changed)
+    return SeriesRows(tuple(shown), hidden, _rest(service, rest), len(rest) - hidden)
+
+
+def _rest(service: ServiceHistory, rest: Sequence[SeriesRow]) -> Samples:
+    added = add_samples([row.samples for row in rest], len(service.captures))
+    gap = [any(known.samples[step] is None for known in service.regions) for step in range(len(added))]
+    return tuple(None if missing else sample for missing, sample in zip(gap, added, strict=True))
+
+
+def found_change(history: History, view: View) -> bool:
+    """Whether any region changed, by at least the threshold if there is one."""
+    return any(has_changed(known.samples) and _is_large(known.samples, view) for service in history.services for known in service.regions)
+
+
+def _is_large(samples: Samples, view: View) -> bool:
+    if view.threshold_kib <= 0:
+        return True
+    for figure in MAIN_FIGURES:
+        known = [v for sample in samples if (v := value(sample, figure)) is not None]
+        if known and max(known) - min(known) >= view.threshold_kib:
+            return True
+    return False
+
+
+def _order(row: SeriesRow, view: View, figure: str) -> tuple[float, float, float, str]:
+    if view.sort == "name":
+        return (0, 0, 0, row.name)
+    if view.sort == "address" and row.regions:
+        return (row.regions[0].region.first_start, 0, 0, row.name)
+    largest = max((value(sample, figure) or 0 for sample in row.samples), default=0)
+    return (-abs(change_of(row.samples, figure) or 0), -abs(change_of(row.samples, "size_kib") or 0), -largest, row.name)
+
+
+def region_title(known: RegionHistory) -> str:
+    """What people call a region, safe to print: unnamed memory by its family and where it began."""
+    label = known.region.label
+    name = f"{label.family} {known.id}" if label.name == "[anon]" else printable(label.name)
+    return f"possibly {name}" if known.region.possibly else name

@@ -1,0 +1,110 @@
+"""More than two snapshots side by side: a column each, for the same regions, families or processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from pmapdiff.align import History, ServiceHistory
+from pmapdiff.model import FIGURE_INDEX, Totals
+from pmapdiff.report.base import View, register
+from pmapdiff.report.regions import SeriesRow, figure_name, figure_title, has_changed, last_less_first, rows_of, value
+from pmapdiff.report.shape import process_title, snapshot_words
+from pmapdiff.report.table import Cell, Row, paint, write_table
+from pmapdiff.units import format_delta_kib, format_kib, plural
+
+_ROWS = 12
+_IN_FULL = 2
+_COLUMN = 11
+_LEAST_NAME = 20
+
+
+@register("series", "text")
+def write_series(result: History, view: View, out: TextIO) -> None:
+    """Which snapshots, then for each process a row a region: its figure in each, and the difference of the last and the first."""
+    for number, ref in enumerate(result.snapshots):
+        out.write(f"{'' if ref.id is not None else _column(result, number) + ' '}{snapshot_words(ref)}\n")
+    figure = figure_name(view, result)
+    changed = [service for service in result.services if _service_changed(service)]
+    if view.by == "process" or (view.top is None and len(changed) > _IN_FULL and view.by == "region"):
+        out.write("\n" + paint(f"{figure_title(figure)} by process", "bold", view) + "\n")
+        _write_processes(result, changed, view, figure, out)
+        if view.by != "process":
+            out.write("the regions of each: --top 0, or one of them: --pid\n")
+        return
+    for service in changed:
+        totals = [_value_of(t, figure) for t in service.totals]
+        out.write(
+            "\n" + paint(f"{process_title(service.process)}: {figure_title(figure)} {format_delta_kib(last_less_first(totals))}", "bold", view) + "\n"
+        )
+        found = rows_of(service, view, figure, _ROWS if view.top is None else view.top)
+        rows = [*found.rows]
+        if found.hidden or found.unchanged:
+            names = [plural(found.hidden, "more change")] * bool(found.hidden) + [f"{found.unchanged:,} unchanged"] * bool(found.unchanged)
+            rows.append(SeriesRow(", ".join(names), found.rest))
+        _write_columns(
+            result,
+            "Family" if view.by == "family" else "Mapping",
+            [(row.name, [value(s, figure) for s in row.samples]) for row in rows],
+            totals,
+            view,
+            out,
+        )
+    if len(changed) < len(result.services):
+        out.write(f"\n{plural(len(result.services) - len(changed), 'process', 'processes')} unchanged\n")
+    if not result.services:
+        out.write("no process in any of these snapshots\n")
+
+
+def _column(history: History, number: int) -> str:
+    ref = history.snapshots[number]
+    return f"#{ref.id}" if ref.id is not None else f"({number + 1})"
+
+
+def _value_of(totals: Totals | None, figure: str) -> int | None:
+    return None if totals is None else totals.figures[FIGURE_INDEX[figure]]
+
+
+def _service_changed(service: ServiceHistory) -> bool:
+    return any(has_changed(known.samples) for known in service.regions) or None in service.captures or None in service.totals
+
+
+def _write_processes(history: History, services: Sequence[ServiceHistory], view: View, figure: str, out: TextIO) -> None:
+    rows = [(process_title(service.process), [_value_of(t, figure) for t in service.totals]) for service in services]
+    rows.sort(key=lambda row: -abs(last_less_first(row[1]) or 0))
+    limit = _ROWS if view.top is None else view.top
+    shown, rest = (rows[:limit], rows[limit:]) if limit else (rows, [])
+    columns = list(zip(*(values for _, values in rows), strict=True))
+    if rest:
+        shown = [*shown, (f"{plural(len(rest), 'more process', 'more processes')}", [_sum(c) for c in zip(*(v for _, v in rest), strict=True)])]
+    _write_columns(history, "Process", shown, [_sum(column) for column in columns], view, out)
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    known = [v for v in values if v is not None]
+    return sum(known) if known else None
+
+
+def _write_columns(
+    history: History, title: str, rows: Sequence[tuple[str, Sequence[int | None]]], totals: Sequence[int | None], view: View, out: TextIO
+) -> None:
+    """The rows and their sum; where there is no room for all columns, in several blocks."""
+    count = len(history.snapshots)
+    room = count if view.width is None else max(2, (view.width - _LEAST_NAME - _COLUMN) // _COLUMN)
+    for begin in range(0, count, room):
+        part = range(begin, min(begin + room, count))
+        is_last = part.stop == count
+        body: list[Row] = []
+        for name, values in [*rows, ("", ()), ("in all", totals)]:
+            if not values:
+                body.append([])
+                continue
+            cells: list[Cell | str] = [Cell(format_kib(values[i])) for i in part]
+            if is_last:
+                difference = last_less_first(values)
+                cells.append(Cell(format_delta_kib(difference), "" if not difference else "red" if difference > 0 else "green"))
+            body.append([*cells, name])
+        header = [*(_column(history, i) for i in part), *(["±"] if is_last else []), title]
+        write_table(header, frozenset([len(header) - 1]), body, view, out)
+        if not is_last:
+            out.write("\n")

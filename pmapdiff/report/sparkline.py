@@ -1,0 +1,42 @@
+"""A series of figures as a line of blocks, gaps left blank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+# Further apart than this many usual intervals, there is a gap between two snapshots.
+_GAP_INTERVALS = 2.5
+
+
+def gaps(moments_us: Sequence[int]) -> frozenset[int]:
+    """The positions before which a series has a gap: much longer than usual since the one before. None if there is no usual interval."""
+    intervals = [later - earlier for earlier, later in pairwise(moments_us)]
+    if len(intervals) < 4:
+        return frozenset()
+    usual = median(intervals)
+    return frozenset(i + 1 for i, interval in enumerate(intervals) if interval > _GAP_INTERVALS * usual)
+
+
+def sparkline(values: Sequence[int | None], width: int) -> str:
+    """The values as blocks, at most `width` of them: then each stands for the largest of several. None is blank.
+
+    The scale begins at 0, unless all values lie close together: then at the smallest, and what differs by a tenth fills it.
+    """
+    if not values:
+        return ""
+    if len(values) > width:
+        edges = [len(values) * i // width for i in range(width + 1)]
+        values = [max((v for v in values[a:b] if v is not None), default=None) for a, b in pairwise(edges)]
+    known = [value for value in values if value is not None]
+    if not known:
+        return " " * len(values)
+    low, high = min(known), max(known)
+    if low == high:
+        # What does not change lies in the middle; nothing at all at the bottom.
+        return "".join(" " if value is None else _BLOCKS[3 if high else 0] for value in values)
+    floor = 0 if 0 <= 2 * low < high else low
+    span = max(high - floor, abs(high) / 10)
+    return "".join(" " if value is None else _BLOCKS[min(7, round(7 * (value - floor) / span))] for value in values)
