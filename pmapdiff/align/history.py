@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pmapdiff import model
 from pmapdiff.align.families import classify
 from pmapdiff.align.pairing import Match, looks_same, pair_processes
 from pmapdiff.align.series import Follower, Region
-from pmapdiff.model import Capture, Figures, Mapping, MappingTable, ProcessInfo, Snapshot, SnapshotRef, Totals
+from pmapdiff.model import Capture, Figures, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Totals
 from pmapdiff.model.counters import sum_figures
 
 
@@ -101,20 +102,26 @@ class _Service:
     restarted: bool = False
 
 
-def trace(snapshots: Iterable[Snapshot], *, same: bool | None = None, across_hosts: bool = False) -> History:
+def trace(
+    snapshots: Iterable[Snapshot], last_seen: Mapping[ProcessIdentity, int] | None = None, *, same: bool | None = None, across_hosts: bool = False
+) -> History:
     """Follow the processes of a series of snapshots, and their regions. Snapshots are taken one by one, in the order of their time.
 
+    `last_seen` says when each process was captured for the last time, in µs since the epoch: one that will be seen again has not been restarted.
     A service belongs to one host, unless told that the same service of another host is what is asked for.
 
     `same` decides for tables without identity (saved files) as in `compare_snapshots`. Of tables that follow each other, what is equal
     is best the same object, as the store gives them: then it costs nothing.
     """
+    if last_seen is None:
+        snapshots = tuple(snapshots)
+        last_seen = {capture.process.identity: snapshot.ref.taken_at_us for snapshot in snapshots for capture in snapshot.captures}
     refs: list[SnapshotRef] = []
     by_host: dict[str, list[_Service]] = defaultdict(list)
     for step, snapshot in enumerate(snapshots):
         refs.append(snapshot.ref)
         services = by_host["" if across_hosts else snapshot.ref.host]
-        for service, capture, match in list(_assign(services, snapshot, same)):
+        for service, capture, match in list(_assign(services, snapshot, last_seen, same)):
             if service is None:
                 service = _Service(capture.process, [Incarnation(step, capture.process, match)])
                 services.append(service)
@@ -125,7 +132,9 @@ def trace(snapshots: Iterable[Snapshot], *, same: bool | None = None, across_hos
     return History(tuple(refs), tuple(_history(service, refs) for services in by_host.values() for service in services))
 
 
-def _assign(services: Sequence[_Service], snapshot: Snapshot, same: bool | None) -> Iterator[tuple[_Service | None, Capture, Match]]:
+def _assign(
+    services: Sequence[_Service], snapshot: Snapshot, last_seen: Mapping[ProcessIdentity, int], same: bool | None
+) -> Iterator[tuple[_Service | None, Capture, Match]]:
     """To which service each capture belongs, and why; None for one that was not seen yet."""
     captures = snapshot.captures
     if len(services) == len(captures) == 1 and not (services[0].process.identity.boot_id and captures[0].process.identity.boot_id):
@@ -137,7 +146,8 @@ def _assign(services: Sequence[_Service], snapshot: Snapshot, same: bool | None)
         return
 
     def coexisted(i: int, j: int) -> bool:
-        return captures[j].process.had_started_by(services[i].seen_us)
+        known = services[i]
+        return captures[j].process.had_started_by(known.seen_us) or last_seen.get(known.process.identity, 0) > snapshot.ref.taken_at_us
 
     for i, j, match in pair_processes([s.process for s in services], [c.process for c in captures], coexisted):
         if j is not None:
@@ -186,7 +196,7 @@ def _samples(region: Region, tables: Sequence[int], size: int) -> tuple[Sample |
     return tuple(samples)
 
 
-def _sample(mappings: Sequence[Mapping]) -> Sample:
+def _sample(mappings: Sequence[model.Mapping]) -> Sample:
     if not mappings:
         return NOT_THERE
     return Sample(len(mappings), mappings[0].start, max(m.end for m in mappings), sum_figures(m.figures for m in mappings))

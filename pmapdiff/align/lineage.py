@@ -20,6 +20,10 @@ def _program(process: ProcessInfo) -> bytes:
     return object_name(process.exe) if process.exe else process.comm or process.command
 
 
+# Options of python and node that have a value of their own.
+_WITH_VALUE = frozenset((b"-W", b"-X", b"-r", b"--require", b"--import", b"--loader", b"-C", b"--conditions", b"--env-file"))
+
+
 def service_of(process: ProcessInfo) -> bytes | None:
     """What manages it: the systemd unit, or the cgroup, as far as another incarnation has the same.
 
@@ -43,10 +47,23 @@ def role_of(process: ProcessInfo) -> bytes:
         return _NUMBERS.sub(b"#", title[0])
     kind = next((word for word in words[1:] if word.startswith(b"--type=")), b"")
     if process.is_interpreter and not process.unit:
-        return b"\0".join(words[1:3] if words[1:2] in ([b"-c"], [b"-m"], [b"-e"]) else words[1:2])
+        return _script(words[1:])
     if process.name == "java":
         return _java_program(words[1:])
     return kind
+
+
+def _script(arguments: Sequence[bytes]) -> bytes:
+    """What an interpreter runs: the first argument that is neither an option nor the value of one, or the code or module after -c, -m, -e."""
+    words = iter(arguments)
+    for word in words:
+        if word in _WITH_VALUE:
+            next(words, None)
+        elif word in (b"-c", b"-m", b"-e"):
+            return word + b"\0" + next(words, b"")
+        elif not word.startswith(b"-"):
+            return word
+    return b""
 
 
 def _java_program(arguments: Sequence[bytes]) -> bytes:

@@ -66,7 +66,7 @@ def history(
         wanted, regions = ProcessFilter(frozenset(pid or ())), RegionFilter(region, family, name)
     since_us, until_us = (None if text is None else store.moment(argument_text(text)) for text in (since, until))
     refs = store.refs(since_us, until_us, wanted)
-    found = regions.apply(trace(store.walk(refs, wanted)))
+    found = regions.apply(trace(store.walk(refs, wanted), store.last_seen(wanted)))
     if not found.services:
         raise NotFoundError(_nothing(region, family, name, bool(refs)))
     write_report("history", form, found, view, sys.stdout)

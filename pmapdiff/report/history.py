@@ -6,7 +6,7 @@ from typing import TextIO
 
 from pmapdiff.align import History, Match, RegionHistory, ServiceHistory
 from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import Samples, add_samples, change_of, figure_name, figure_title, rows_of, value
+from pmapdiff.report.regions import Samples, add_samples, change_of, figure_name, figure_title, has_changed, rows_of, value
 from pmapdiff.report.shape import MAIN_FIGURES, process_title
 from pmapdiff.report.sparkline import gaps, sparkline
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
@@ -15,14 +15,18 @@ from pmapdiff.units import format_delta_kib, format_duration, format_kib, format
 
 _IN_FULL = 2
 _ROWS = 20
+_SERVICES = 3
+_OVERVIEW = ("First", "Last", "±", "Over time")
 _NARROW_BLOCKS, _WIDE_BLOCKS = 24, 60
 
 
 @register("history", "text")
 def write_history(result: History, view: View, out: TextIO) -> None:
-    """One or two regions in full, a row a snapshot; of more a line each, those that changed most first."""
+    """One or two regions in full, a row a snapshot; of more a line each, those that changed most first; of many services only those."""
     figure = figure_name(view, result)
     number = sum(len(service.regions) for service in result.services)
+    if len(result.services) > _SERVICES:
+        return _write_all_services(result, view, figure, out)
     for count, service in enumerate(result.services):
         if count:
             out.write("\n")
@@ -33,6 +37,7 @@ def write_history(result: History, view: View, out: TextIO) -> None:
                 _write_in_full(result, service, known, view, figure, out)
         else:
             _write_overview(result, service, view, figure, out)
+    return None
 
 
 def _delta(kib: int | None) -> Cell:
@@ -117,24 +122,33 @@ def _note(service: ServiceHistory, step: int) -> str:
 def _write_overview(history: History, service: ServiceHistory, view: View, figure: str, out: TextIO) -> None:
     found = rows_of(service, view, figure, _ROWS if view.top is None else view.top)
     _line(_heading(history, service, f"{figure_title(figure)} over "), "bold", view, out)
-    rows: list[Row] = []
-
-    def add(name: str, samples: Samples) -> None:
-        first, last = _ends(samples, figure)
-        rows.append([format_kib(first), format_kib(last), _delta(change_of(samples, figure)), _blocks(history, service, samples, figure, view), name])
-
-    for row in found.rows:
-        add(row.name, row.samples)
-    if found.hidden:
-        add(f"{plural(found.hidden, 'more')} and {found.unchanged:,} unchanged", found.rest)
-    elif found.unchanged:
-        add(f"{found.unchanged:,} unchanged", found.rest)
-    rows.append([])
-    add("in all", add_samples([known.samples for known in service.regions], len(service.captures)))
-    header = ["First", "Last", "±", "Over time", "Family" if view.by == "family" else "Mapping"]
-    write_table(header, frozenset([3, 4]), rows, view, out)
+    rows = [_overview_row(history, service, row.samples, figure, view, row.name) for row in found.rows]
+    if found.hidden or found.unchanged:
+        more = f"{plural(found.hidden, 'more')} and " if found.hidden else ""
+        rows.append(_overview_row(history, service, found.rest, figure, view, f"{more}{found.unchanged:,} unchanged"))
+    total = add_samples([known.samples for known in service.regions], len(service.captures))
+    rows += [[], _overview_row(history, service, total, figure, view, "in all")]
+    write_table([*_OVERVIEW, "Family" if view.by == "family" else "Mapping"], frozenset([3, 4]), rows, view, out)
 
 
-def _ends(samples: Samples, figure: str) -> tuple[int | None, int | None]:
+def _write_all_services(history: History, view: View, figure: str, out: TextIO) -> None:
+    """The regions of all services in one table: what a first screen has room for."""
+    limit = _ROWS if view.top is None else view.top
+    found = [(service, row) for service in history.services for row in rows_of(service, view, figure, 0).rows]
+    if limit and len(found) > limit:
+        found = [(service, row) for service, row in found if has_changed(row.samples)]
+    if view.sort not in ("name", "address"):
+        found.sort(key=lambda item: -abs(change_of(item[1].samples, figure) or 0))
+    shown = found[:limit] if limit else found
+    _line(f"{figure_title(figure)} of the regions of {len(history.services):,} services that changed most", "bold", view, out)
+    rows = [_overview_row(history, service, row.samples, figure, view, f"{process_title(service.process)}: {row.name}") for service, row in shown]
+    write_table([*_OVERVIEW, "Process: family" if view.by == "family" else "Process: mapping"], frozenset([3, 4]), rows, view, out)
+    rest = sum(len(service.regions) for service in history.services) - len(shown)
+    if rest:
+        out.write(f"{plural(rest, 'more region')}: --top N; of one service: --pid or --name\n")
+
+
+def _overview_row(history: History, service: ServiceHistory, samples: Samples, figure: str, view: View, name: str) -> Row:
     known = [v for sample in samples if (v := value(sample, figure)) is not None]
-    return (known[0], known[-1]) if known else (None, None)
+    first, last = (known[0], known[-1]) if known else (None, None)
+    return [format_kib(first), format_kib(last), _delta(change_of(samples, figure)), _blocks(history, service, samples, figure, view), name]

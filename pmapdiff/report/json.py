@@ -32,11 +32,15 @@ def _write(value: dict[str, Any], out: TextIO) -> None:
 
 
 def _write_value(value: Any, out: TextIO) -> None:
-    if isinstance(value, list) and value and isinstance(value[0], dict):
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         out.write("[\n")
         for number, item in enumerate(value):
             out.write("," if number else "")
-            if any(isinstance(member, list) and member and isinstance(member[0], dict) for member in item.values()) and "start" not in item:
+            if (
+                item is not None
+                and any(isinstance(member, list) and member and isinstance(member[0], dict) for member in item.values())
+                and "start" not in item
+            ):
                 out.write("{")
                 for place, (key, member) in enumerate(item.items()):
                     out.write(f"{',' if place else ''}{json.dumps(key)}: ")

@@ -25,13 +25,14 @@ def write_series(result: History, view: View, out: TextIO) -> None:
     for number, ref in enumerate(result.snapshots):
         out.write(f"{'' if ref.id is not None else _column(result, number) + ' '}{snapshot_words(ref)}\n")
     figure = figure_name(view, result)
-    changed = [service for service in result.services if _service_changed(service)]
+    without = [service for service in result.services if not service.regions]
+    changed = [service for service in result.services if service.regions and _service_changed(service)]
     if view.by == "process" or (view.top is None and len(changed) > _IN_FULL and view.by == "region"):
         out.write("\n" + paint(f"{figure_title(figure)} by process", "bold", view) + "\n")
         _write_processes(result, changed, view, figure, out)
         if view.by != "process":
             out.write("the regions of each: --top 0, or one of them: --pid\n")
-        return
+        return _write_others(result, len(changed), len(without), out)
     for service in changed:
         totals = [_value_of(t, figure) for t in service.totals]
         out.write(
@@ -50,9 +51,18 @@ def write_series(result: History, view: View, out: TextIO) -> None:
             view,
             out,
         )
-    if len(changed) < len(result.services):
-        out.write(f"\n{plural(len(result.services) - len(changed), 'process', 'processes')} unchanged\n")
-    if not result.services:
+    if changed:
+        out.write("\n")
+    return _write_others(result, len(changed), len(without), out)
+
+
+def _write_others(history: History, changed: int, without: int, out: TextIO) -> None:
+    unchanged = len(history.services) - changed - without
+    if without:
+        out.write(f"{plural(without, 'process', 'processes')} cannot be compared: there is no table\n")
+    if unchanged:
+        out.write(f"{plural(unchanged, 'process', 'processes')} unchanged\n")
+    if not history.services:
         out.write("no process in any of these snapshots\n")
 
 

@@ -190,9 +190,10 @@ def sort_key(row: Change | FamilyChange | ProcessComparison, sort: str | None) -
     return tuple(-abs(row.get(figure) or 0) for figure in (*figures, "rss_kib", "size_kib", "dirty_kib"))
 
 
-def change_words(change: Change, most: int | None = None) -> str:
-    """`grew, dirtied`, at most so many of them; a guess says so."""
-    return ", ".join(f"possibly {kind}" if change.possibly and kind in ("moved", "replaced") else kind for kind in change.kinds[:most])
+def change_words(change: Change, *, narrow: bool = False) -> str:
+    """`grew, dirtied`; a guess says so. Where there is little room, the headline, and that another file is behind it."""
+    kinds = [kind for kind in change.kinds if not narrow or kind in (change.kinds[0], "replaced")]
+    return ", ".join(f"possibly {kind}" if change.possibly and kind in ("moved", "replaced") else kind for kind in kinds)
 
 
 def region_name(change: Change) -> str:

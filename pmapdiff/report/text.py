@@ -157,7 +157,7 @@ def _write_changes(process: ProcessComparison, view: View, out: TextIO) -> None:
     rows.append([*_total_cells(process.totals_before, figures), *blanks, f"before, {plural(process.totals_before.mappings, 'mapping')}"])
     for row in shown.rows:
         change = row.changes[0]
-        words = Cell(change_words(change, None if wide or view.width is None else 1), _STYLES.get(change.kinds[0], ""))
+        words = Cell(change_words(change, narrow=not wide and view.width is not None), _STYLES.get(change.kinds[0], ""))
         place = [change.family, _address(change) if len(row.changes) == 1 else ""] if wide else []
         rows.append([*_delta_cells(row.delta, figures), words, row.perms, *place, row.name])
     for row, label in ((shown.more, "more change"), (shown.smaller, "smaller change")):

@@ -153,6 +153,20 @@ class Store:
             ids = self._process_ids(connection, wanted)
             return connection.execute(select(capture.c.process_id).where(capture.c.process_id.in_(ids)).limit(1)).first() is not None
 
+    def last_seen(self, wanted: ProcessFilter = EVERYTHING) -> dict[ProcessIdentity, int]:
+        """When each process was captured for the last time, in µs since the epoch."""
+        with self._reading() as connection:
+            identity = (process.c.boot_id, process.c.pid, process.c.start_ticks, process.c.exec_key)
+            query = (
+                select(*identity, func.max(snapshot.c.taken_at))
+                .join_from(process, capture, capture.c.process_id == process.c.id)
+                .join(snapshot, snapshot.c.id == capture.c.snapshot_id)
+                .group_by(process.c.id, *identity)
+            )
+            if not wanted.everything:
+                query = query.where(process.c.id.in_(self._process_ids(connection, wanted)))
+            return {ProcessIdentity(*fields): int(taken_at) for *fields, taken_at in connection.execute(query)}
+
     def _holding(self, connection: Connection, query: Select[Any], wanted: ProcessFilter) -> Select[Any]:
         if wanted.everything:
             return query

@@ -83,6 +83,15 @@ def do_open(path: str, create: int | None = None) -> int:
     return fd
 
 
+loaded: list[ctypes.CDLL] = []
+
+
+def do_load(path: str) -> int:
+    """Load a library, and keep it."""
+    loaded.append(ctypes.CDLL(path))
+    return len(loaded)
+
+
 def do_memfd(name: str, size: int) -> int:
     fd = os.memfd_create(name)
     os.ftruncate(fd, size)

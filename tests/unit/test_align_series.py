@@ -143,6 +143,9 @@ def test_two_recorders_of_two_workers_are_two_services() -> None:
     one, other = (process(heap(n), 1000 + n, n, started_at_us=n * 1000) for n in (1, 2))
     history = trace(series([one], [other], [one], [other]))
     assert [[rss(region) for region in service.regions] for service in history.services] == [[[1, None, 1, None]], [[None, 2, None, 2]]]
+    unknown = [capture._replace(process=capture.process._replace(started_at_us=None)) for capture in (one, other)]
+    history = trace(series([unknown[0]], [unknown[1]], [unknown[0]], [unknown[1]]))
+    assert len(history.services) == 2, "who comes back was not restarted"
     later = process(heap(9), 1009, 9, started_at_us=round(2.5 * HOUR_US))
     history = trace(series([one], [one], [later]))
     assert [rss(region) for service in history.services for region in service.regions] == [[1, 1, 9]]
