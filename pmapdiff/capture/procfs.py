@@ -54,6 +54,14 @@ def read_bytes(path: str) -> bytes:
     return data
 
 
+def read_max_map_count() -> int | None:
+    """vm.max_map_count: how many mappings a process may have; None where /proc/sys is not to be read."""
+    try:
+        return int(read_bytes("/proc/sys/vm/max_map_count"))
+    except (OSError, ValueError):
+        return None
+
+
 def read_piece(path: str) -> bytes:
     """The beginning of a /proc file, at most 512 bytes. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -51,7 +51,7 @@ def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = 
 
         positions = pair_processes(ours, theirs, coexisted)
         pairs = [(None if i is None else before.captures[i], None if j is None else after.captures[j], match) for i, j, match in positions]
-    compared = [compare_captures(one, other, _judge(one, other, match, same)) for one, other, match in pairs]
+    compared = [compare_captures(one, other, _judge(one, other, match, same), after.ref.max_map_count) for one, other, match in pairs]
     compared = [
         replace(p, unrecorded_before=True) if p.match is Match.NEW and p.process.had_started_by(before.ref.taken_at_us) else p for p in compared
     ]
@@ -76,8 +76,11 @@ def _weight(process: ProcessComparison) -> tuple[int, int, int]:
     return (-abs(process.get("rss_kib") or 0), -abs(process.get("size_kib") or 0), process.process.pid)
 
 
-def compare_captures(before: Capture | None, after: Capture | None, match: Match) -> ProcessComparison:
-    """What changed in one process; a capture that is None is that of a process which was not there."""
+def compare_captures(before: Capture | None, after: Capture | None, match: Match, max_map_count: int | None = None) -> ProcessComparison:
+    """What changed in one process; a capture that is None is that of a process which was not there.
+
+    `max_map_count` is the later host's limit on the number of mappings, if that is known.
+    """
     ours = _NOTHING if before is None else before.table
     theirs = _NOTHING if after is None else after.table
     sums_before = _NOTHING.totals if before is None else before.sums
@@ -93,7 +96,7 @@ def compare_captures(before: Capture | None, after: Capture | None, match: Match
     changed = sum(len(change.after) for change in changes)
     # Of tables without counters the kernel's own counts are the totals: they can be compared though no row can.
     delta = subtract_figures(sums_after.figures, sums_before.figures)
-    effects = observe(changes, ours.mappings, theirs.mappings, same_process=match is Match.SAME)
+    effects = observe(changes, ours.mappings, theirs.mappings, same_process=match is Match.SAME, limit=max_map_count)
     return ProcessComparison(
         before, after, match, missing, sums_before, sums_after, delta, builder.families(), tuple(changes), len(theirs.mappings) - changed, effects
     )

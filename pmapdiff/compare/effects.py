@@ -15,7 +15,7 @@ from pmapdiff.model.mapping import DELETED
 if TYPE_CHECKING:
     from pmapdiff.compare.result import Change
 
-MAX_MAP_COUNT = 65_530
+DEFAULT_MAX_MAP_COUNT = 65_530
 """vm.max_map_count unless the host was told otherwise (include/linux/mm.h, DEFAULT_MAX_MAP_COUNT, 2.6 to 6.18)."""
 _NEAR = 0.8
 _LEAST_KIB = 256
@@ -39,20 +39,26 @@ class Effect(StrEnum):
     COPIED_ON_WRITE = "copied-on-write"
     """KiB of private mappings of files that became Anonymous, because they were written to."""
     MAPPING_COUNT = "mapping-count"
-    """The number of mappings, where it comes near vm.max_map_count."""
+    """The number of mappings, where it comes near vm.max_map_count (what the host had, or else the kernel's default)."""
     FILES_DELETED = "files-deleted"
     """The number of programs and libraries that were removed or replaced on disk since, while the process goes on using them."""
 
 
 class Observed(NamedTuple):
-    """An effect and how much of it: KiB, or a number for the last two."""
+    """An effect and how much of it: KiB, or a number for the last two. `limit` is what the number of mappings may not reach."""
 
     effect: Effect
     amount: int
+    limit: int | None = None
 
 
-def observe(changes: Sequence[Change], before: Sequence[Mapping], after: Sequence[Mapping], *, same_process: bool) -> tuple[Observed, ...]:
-    """The effects that the counters of one process show, of 256 KiB and more each. Turned round, those in KiB change their signs."""
+def observe(
+    changes: Sequence[Change], before: Sequence[Mapping], after: Sequence[Mapping], *, same_process: bool, limit: int | None = None
+) -> tuple[Observed, ...]:
+    """The effects that the counters of one process show, of 256 KiB and more each. Turned round, those in KiB change their signs.
+
+    `limit` is the host's vm.max_map_count; None if that is not known.
+    """
     found: list[Observed] = []
     if same_process and before and after:
         in_kib = {
@@ -69,8 +75,9 @@ def observe(changes: Sequence[Change], before: Sequence[Mapping], after: Sequenc
         gone = _deleted(after) - _deleted(before)
         if gone:
             found.append(Observed(Effect.FILES_DELETED, len(gone)))
-    if len(after) >= _NEAR * MAX_MAP_COUNT:
-        found.append(Observed(Effect.MAPPING_COUNT, len(after)))
+    limit = limit or DEFAULT_MAX_MAP_COUNT
+    if len(after) >= _NEAR * limit:
+        found.append(Observed(Effect.MAPPING_COUNT, len(after), limit))
     return tuple(found)
 
 

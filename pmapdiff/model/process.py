@@ -133,7 +133,8 @@ class SnapshotRef(NamedTuple):
     """Which snapshot: what every report says of it.
 
     `id` is None for a saved file that is in no store. `selection` is what the recorder was told to look for (`--all`,
-    `--name redis`), None for tables that were not recorded: several recorders may feed one store.
+    `--name redis`), None for tables that were not recorded: several recorders may feed one store. `max_map_count` is the host's
+    vm.max_map_count at that time, None where nobody looked.
     """
 
     id: int | None
@@ -143,6 +144,7 @@ class SnapshotRef(NamedTuple):
     source: str = "live"
     duration_us: int | None = None
     selection: str | None = None
+    max_map_count: int | None = None
 
 
 class Snapshot(NamedTuple):

@@ -147,7 +147,7 @@ def _process_comparison(process: ProcessComparison, view: View) -> dict[str, Any
         },
         "families": [_family_value(row) for row in process.families],
         "changes": [_change_value(change) for change in chosen.shown],
-        "effects": [{"effect": observed.effect.value, "amount": observed.amount} for observed in process.effects],
+        "effects": [{"effect": observed.effect.value, "amount": observed.amount, "limit": observed.limit} for observed in process.effects],
         "below_threshold": {"changes": chosen.hidden, "delta": _delta(chosen.hidden_delta)},
         "unchanged": process.unchanged,
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pmapdiff.align import Match
-from pmapdiff.compare import MAX_MAP_COUNT, Change, Comparison, Effect, FamilyChange, Observed, ProcessComparison
+from pmapdiff.compare import Change, Comparison, Effect, FamilyChange, Observed, ProcessComparison
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Figures, ProcessInfo, SnapshotRef
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View
@@ -273,7 +273,7 @@ def _effect_sentence(observed: Observed) -> str:
         case Effect.FILES_DELETED:
             return f"upgrade: {plural(amount, 'program or library', 'programs and libraries')} in use were replaced or removed on disk"
         case Effect.MAPPING_COUNT:
-            return f"mapping count: {amount:,}; at vm.max_map_count (default {MAX_MAP_COUNT:,}) mmap fails"
+            return f"mapping count: {amount:,} of {observed.limit or 0:,}; at vm.max_map_count mmap fails"
 
 
 def headline(process: ProcessComparison, comparison: Comparison) -> str:

@@ -154,7 +154,8 @@ class Appender:
         ref, captures = taken.ref, _told_apart(taken.captures)
         snapshot_id = _next_snapshot(connection)
         host_id = self._host_id(connection, ref.host)
-        insert_rows(connection, snapshot, [(snapshot_id, host_id, ref.taken_at_us, ref.duration_us, ref.label, ref.source, ref.selection)])
+        facts = (ref.taken_at_us, ref.duration_us, ref.label, ref.source, ref.selection, ref.max_map_count)
+        insert_rows(connection, snapshot, [(snapshot_id, host_id, *facts)])
         keys = {item.process.identity: (ref.host, item.process.identity) for item in captures}
         self._know(connection, list(keys.values()))
         self._add_processes(connection, host_id, ref.host, [item.process for item in captures])

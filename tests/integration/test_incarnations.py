@@ -107,7 +107,7 @@ def test_an_upgrade(run: Runner, tmp_path: Path, before: str, after: str) -> Non
     assert plugged
     assert all((change["change"], change["path"]) == (["changed"], str(old)) for change in plugged)
     assert all(change["name"] == f"{old} (deleted)" for change in plugged)
-    assert {"effect": "files-deleted", "amount": 1} in running["effects"]
+    assert {"effect": "files-deleted", "amount": 1, "limit": None} in running["effects"]
     with Target() as target:
         target.call("load", path=str(new))
         record(run, target)

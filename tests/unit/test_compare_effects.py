@@ -8,7 +8,7 @@ import pytest
 from strategies import PAGE, capture_of, file, make
 
 from pmapdiff.align import Match
-from pmapdiff.compare import Comparison, compare_captures, compare_snapshots
+from pmapdiff.compare import Comparison, Effect, Observed, compare_captures, compare_snapshots
 from pmapdiff.model import Mapping, Snapshot, SnapshotRef
 from pmapdiff.report import View, write_report
 
@@ -83,6 +83,8 @@ def test_a_mapping_count_near_the_limit() -> None:
     many = [make(A + n * 2 * PAGE, A + (2 * n + 1) * PAGE) for n in range(52_424)]
     assert observed([], many[:52_423], Match.NEW) == {}
     assert observed(many, many) == {"mapping-count": 52_424}
+    high, low = (compare_captures(None, capture_of(many[:900]), Match.NEW, limit).effects for limit in (262_144, 1000))
+    assert (high, low) == ((), (Observed(Effect.MAPPING_COUNT, 900, 1000),))
 
 
 def test_a_library_that_was_replaced_on_disk() -> None:
