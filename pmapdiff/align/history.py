@@ -199,4 +199,5 @@ def _samples(region: Region, tables: Sequence[int], size: int) -> tuple[Sample |
 def _sample(mappings: Sequence[model.Mapping]) -> Sample:
     if not mappings:
         return NOT_THERE
-    return Sample(len(mappings), mappings[0].start, max(m.end for m in mappings), sum_figures(m.figures for m in mappings))
+    figures = mappings[0].figures if len(mappings) == 1 else sum_figures(m.figures for m in mappings)
+    return Sample(len(mappings), mappings[0].start, max(m.end for m in mappings), figures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TextIO
 
 from pmapdiff.align import History, Match, RegionHistory, ServiceHistory
@@ -134,11 +135,13 @@ def _write_overview(history: History, service: ServiceHistory, view: View, figur
 def _write_all_services(history: History, view: View, figure: str, out: TextIO) -> None:
     """The regions of all services in one table: what a first screen has room for."""
     limit = _ROWS if view.top is None else view.top
-    found = [(service, row) for service in history.services for row in rows_of(service, view, figure, 0).rows]
+    found = [(service, row) for service in history.services for row in rows_of(service, replace(view, top=0), figure, 0).rows]
     if limit and len(found) > limit:
-        found = [(service, row) for service, row in found if has_changed(row.samples)]
+        found = [(service, row) for service, row in found if has_changed(row.samples)] or found
     if view.sort not in ("name", "address"):
-        found.sort(key=lambda item: -abs(change_of(item[1].samples, figure) or 0))
+        found.sort(
+            key=lambda item: (-abs(change_of(item[1].samples, figure) or 0), -max((value(s, figure) or 0 for s in item[1].samples), default=0))
+        )
     shown = found[:limit] if limit else found
     _line(f"{figure_title(figure)} of the regions of {len(history.services):,} services that changed most", "bold", view, out)
     rows = [_overview_row(history, service, row.samples, figure, view, f"{process_title(service.process)}: {row.name}") for service, row in shown]
