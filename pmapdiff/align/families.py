@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Sequence
 
-from pmapdiff.align.labels import bss_owners, object_name
+from pmapdiff.align.labels import SHARED_LIBRARY, bss_owners, object_name
 from pmapdiff.model import Mapping
 from pmapdiff.model.mapping import DELETED
 
@@ -35,7 +35,6 @@ _ARENA_BYTES = 64 << 20  # HEAP_MAX_SIZE of glibc's malloc/arena.c on 64-bit mac
 _GUARD_LIMIT_BYTES = 64 << 10
 _SMALLEST_STACK_BYTES = 16 << 10
 _GO_ARENAS = range(0xC000000000, 0xC000000000 + (1 << 38))  # Go's runtime/malloc.go, arenaBaseOffset and hints on linux/amd64 and arm64
-_SHARED_LIBRARY = re.compile(rb"\.so(\.[0-9.]+)?$")
 _NAMED_ANON = (
     # prctl(PR_SET_VMA_ANON_NAME): names that allocators and runtimes give (glibc tunable decorate_maps, bionic, ART, V8).
     (re.compile(rb"^\[anon: ?glibc: malloc arena"), "malloc-arena"),
@@ -76,7 +75,7 @@ def _object(mapping: Mapping) -> object:
 def _images(mappings: Sequence[Mapping]) -> set[object]:
     """The objects that are ELF files: something of them is executable, or they are called like a library."""
     named = (m for m in mappings if m.name or m.inode)
-    return {_object(m) for m in named if m.is_file and not m.is_shared_memory and ("x" in m.perms or _SHARED_LIBRARY.search(object_name(m.name)))}
+    return {_object(m) for m in named if m.is_file and not m.is_shared_memory and ("x" in m.perms or SHARED_LIBRARY.search(object_name(m.name)))}
 
 
 def _own_family(mapping: Mapping, images: set[object]) -> str:

@@ -162,11 +162,11 @@ def rows_of(service: ServiceHistory, view: View, figure: str, top: int) -> Serie
     """
     groups: dict[str, list[RegionHistory]] = defaultdict(list)
     for known in service.regions:
-        groups[known.region.label.family if view.by == "family" else known.id].append(known)
+        groups[_group_of(known, view)].append(known)
     length = len(service.captures)
     rows = [
         SeriesRow(
-            name if view.by == "family" else region_title(members[0]),
+            name if view.by == "family" else _title_of(members),
             add_samples([m.samples for m in members], length) if len(members) > 1 else members[0].samples,
             tuple(members),
         )
@@ -183,6 +183,19 @@ def rows_of(service: ServiceHistory, view: View, figure: str, top: int) -> Serie
     rest = [row for row in rows if id(row) not in kept]
     hidden = sum(id(row) not in kept for row in changed)
     return SeriesRows(tuple(shown), hidden, _rest(service, rest), len(rest) - hidden)
+
+
+def _group_of(known: RegionHistory, view: View) -> str:
+    """Regions of one group share a row: a family, or, unless a number of rows is asked for, what has one name: the segments of a file."""
+    label = known.region.label
+    if view.by == "family":
+        return label.family
+    return known.id if label.name == "[anon]" or view.top is not None else f"{known.region.possibly} {label.name}"
+
+
+def _title_of(members: Sequence[RegionHistory]) -> str:
+    title = region_title(members[0])
+    return f"{len(members):,} × {title}" if len(members) > 1 else title
 
 
 def _rest(service: ServiceHistory, rest: Sequence[SeriesRow]) -> Samples:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
+from rich.cells import cell_len
+
 from pmapdiff.align import Match
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison, family_changes
 from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Snapshot, Status, Totals
@@ -102,7 +104,7 @@ def _write_each(result: Comparison, view: View, out: TextIO) -> None:
     for number, process in enumerate(told[:limit]):
         if number and in_full:
             out.write("\n")
-        _write_line(headline(process, result), "bold", view, out)
+        _write_headline(headline(process, result), view, out)
         for caveat in caveats(process):
             _write_line(f"  note: {caveat}", "yellow", view, out)
         for sentence in effect_words(process):
@@ -133,6 +135,15 @@ def _is_told(process: ProcessComparison) -> bool:
         return True
     # That a table has no counters is said of each that changed, and need not be of every other at every comparison.
     return any(c is not None and c.status not in (Status.COMPLETE, Status.MAPS_ONLY) for c in (process.before, process.after))
+
+
+def _write_headline(sentence: str, view: View, out: TextIO) -> None:
+    """The answer, which must not be cut: what has no room goes into a second line."""
+    first, separator, second = sentence.rpartition("; ")
+    if view.width is None or not separator or cell_len(sentence) <= view.width:
+        return _write_line(sentence, "bold", view, out)
+    _write_line(f"{first};", "bold", view, out)
+    return _write_line(f"  {second}", "bold", view, out)
 
 
 def _write_line(line: str, style: str, view: View, out: TextIO) -> None:

@@ -6,6 +6,7 @@ import pytest
 from strategies import PAGE, file, in_form, make
 
 from pmapdiff.align import Relation, align_incarnations
+from pmapdiff.align.labels import bss_owners
 from pmapdiff.model import Mapping
 
 M = 1 << 20
@@ -181,6 +182,14 @@ def test_a_bss_belongs_to_its_object() -> None:
     before = [*image(0x7F0000000000), make(0x7F0010000000, 0x7F0010001000)]
     after = [make(0x7E0000000000, 0x7E0000001000), *image(0x7E0010000000)]
     assert groups(before, after) == {((i,), (i + 1,)) for i in range(6)} | {((6,), (0,))}
+
+
+def test_memory_that_was_merged_with_a_bss_is_no_bss() -> None:
+    """Python's arenas fill the hole behind a small library's bss; a program's own may be as large as it likes."""
+    arena = [*image(0x7F0000000000)[:5], make(0x7F0000006000, 0x7F0000006000 + 3 * M)]
+    assert bss_owners(arena) == {}
+    assert bss_owners(image(0x7F0000000000)) == {5: 4}
+    assert bss_owners([m._replace(name=b"/usr/bin/prog") if m.inode else m for m in arena]) == {5: 4}
 
 
 def test_names_of_the_kernel() -> None:
