@@ -1,7 +1,7 @@
 """Which mapping of one table is which of another, and what each is for."""
 
 from pmapdiff.align.component import Component, Relation
-from pmapdiff.align.families import FAMILIES, classify
+from pmapdiff.align.families import FAMILIES, Verdict, classify, explain
 from pmapdiff.align.history import History, RegionHistory, Sample, ServiceHistory, trace
 from pmapdiff.align.incarnation import align_incarnations
 from pmapdiff.align.pairing import Match, looks_same, pair_processes
@@ -16,9 +16,11 @@ __all__ = [
     "Relation",
     "Sample",
     "ServiceHistory",
+    "Verdict",
     "align_incarnations",
     "align_same_process",
     "classify",
+    "explain",
     "looks_same",
     "pair_processes",
     "trace",

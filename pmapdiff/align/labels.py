@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 
 from pmapdiff.model import Mapping
@@ -11,9 +10,9 @@ from pmapdiff.model.counters import RSS
 from pmapdiff.model.mapping import DELETED
 from pmapdiff.text import decode
 
-# A library's bss of more than this, and of so many times what is mapped of the file, is taken for other memory.
+# A library's bss of more than this, and of so many times its data, is taken for other memory.
 _LEAST_MERGED_KIB = 1024
-_MANY_TIMES = 8
+_MANY_TIMES = 64
 SHARED_LIBRARY = re.compile(rb"\.so(\.[0-9.]+)?$")
 
 
@@ -38,21 +37,28 @@ def same_object_name(one: bytes, other: bytes) -> bool:
 def bss_owners(mappings: Sequence[Mapping]) -> dict[int, int]:
     """Which mappings are the bss of an object, by position, and the position of the segment that they belong to.
 
-    It is the unnamed rw-p that starts where its object's rw-p segment ends (fs/binfmt_elf.c, set_brk and vm_brk_flags). Between two libraries
-    the kernel may have merged it with what was mapped into the hole behind it: one that dwarfs its library is no bss but that.
+    It is the unnamed rw-p that starts where its object's rw-p segment ends (fs/binfmt_elf.c, set_brk and vm_brk_flags).
     """
-    sizes: dict[bytes, int] = defaultdict(int)
-    for mapping in mappings:
-        if mapping.is_file:
-            sizes[mapping.name] += mapping.size_kib
     owners: dict[int, int] = {}
-    for position in range(1, len(mappings)):
-        segment, bss = mappings[position - 1], mappings[position]
-        if bss.perms == "rw-p" == segment.perms and not bss.name and not bss.inode and segment.is_file and segment.end == bss.start:
-            merged = bss.size_kib > max(_LEAST_MERGED_KIB, _MANY_TIMES * sizes[segment.name])
-            if not merged or not SHARED_LIBRARY.search(object_name(segment.name)):
-                owners[position] = position - 1
+    segment: Mapping | None = None
+    for position, mapping in enumerate(mappings):
+        if segment is not None and not mapping.name and is_bss(segment, mapping):
+            owners[position] = position - 1
+        # Most mappings of a large table have no name, and nothing to ask them.
+        segment = mapping if mapping.name or mapping.inode else None
     return owners
+
+
+def is_bss(segment: Mapping, mapping: Mapping) -> bool:
+    """Whether a mapping is the bss of the object of the segment before it.
+
+    Between two libraries the kernel may have merged a bss with what was mapped into the hole behind it (Python's arenas, malloc's big blocks): one
+    that dwarfs the data of its library is rather that.
+    """
+    if not (mapping.perms == "rw-p" == segment.perms and not mapping.name and not mapping.inode and segment.is_file and segment.end == mapping.start):
+        return False
+    merged = mapping.size_kib > max(_LEAST_MERGED_KIB, _MANY_TIMES * segment.size_kib)
+    return not merged or SHARED_LIBRARY.search(object_name(segment.name)) is None
 
 
 def display_name(mapping: Mapping, bss_of: Mapping | None) -> str:

@@ -1,0 +1,238 @@
+"""Mappings that say themselves what they are: by the object behind them, by the kernel's name, by their permissions.
+
+Kernel names: fs/proc/task_mmu.c (show_map_vma), mm/shmem.c, fs/aio.c, fs/anon_inodes.c, drivers/dma-buf, 5.10 to 6.18.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+from pmapdiff.align.families.verdict import Run, Verdict, flag_set
+from pmapdiff.align.labels import SHARED_LIBRARY, basename, is_bss, object_name
+from pmapdiff.model import Mapping
+
+KERNEL = Verdict("kernel", "mapped into every process by the kernel")
+HEAP = Verdict("heap", "[heap]: moved by the program break (brk)")
+STACK = Verdict("stack", "[stack]: the stack of the main thread")
+STACK_TID = Verdict("thread-stack", "[stack:TID]: kernels 3.4 to 4.4 name the stacks of threads")
+SYSV = Verdict("sysv-shm", "a System V shared memory segment (/SYSV)")
+MEMFD = Verdict("memfd", "a memory file (memfd_create)")
+MEMFD_HEAP = Verdict("managed-heap", "the memory file java_heap: the heap of the JVM's ZGC")
+SHM_FILE = Verdict("shm", "a file in /dev/shm: POSIX shared memory")
+SHM_ANON = Verdict("shm", "shared anonymous memory (/dev/zero (deleted), anon_shmem)")
+SHM_HUGE = Verdict("shm", "huge pages of hugetlbfs, shared or by a file: memory, no disk behind it")
+DEVICE_NAME = Verdict("device", "an object of a driver or the kernel: /dev, anon_inode, socket, dmabuf, [aio]")
+DEVICE_FLAGS = Verdict("device", "memory of a device (flag io or pf)")
+IMAGE_CODE = Verdict("image", "a file with executable code: a program or library")
+IMAGE_LIBRARY = Verdict("image", "called like a library and mapped privately in pieces, as a loader does")
+IMAGE_MEMORY = Verdict("image", "a file in memory with executable code, mapped privately: a program or library")
+IMAGE_BSS = Verdict("image", "rw-p that adjoins the data of a program or library: its bss")
+FILE = Verdict("file", "a file without executable code")
+JIT_PRIVATE = Verdict("jit", "executable memory without a file: generated code")
+JIT_NAMED = Verdict("jit", "executable memory that its program has named, or of /dev/zero: generated code")
+JIT_SHARED = Verdict("jit", "shared memory that is executable: generated code")
+JIT_VIEW = Verdict("jit", "the writable view of shared memory that is executable elsewhere: generated code")
+ANON_HUGE = Verdict("anon", "private huge pages (anon_hugepage)")
+ANON_ZERO = Verdict("anon", "a private mapping of /dev/zero: anonymous memory")
+ANON_RW = Verdict("anon", "anonymous rw-p: big blocks of malloc, other allocators, mmap")
+ANON_READ = Verdict("anon", "anonymous memory that is not writable")
+ANON_NONE = Verdict("anon", "addresses reserved, without permissions")
+ANON_ALL_EXECUTABLE = Verdict("anon", "executable as even [heap] is (READ_IMPLIES_EXEC), which says nothing")
+ANON_NAMED = Verdict("anon", "named by the program, and no rule knows the name")
+OTHER_NAME = Verdict("other", "a name in brackets that no rule knows")
+OTHER_SHARED = Verdict("other", "shared, but the table does not say with what")
+
+_NAMED = (
+    # prctl(PR_SET_VMA_ANON_NAME), Linux 5.17: glibc's tunable glibc.mem.decorate_maps (2.39), Go 1.25, bionic, ART, V8.
+    (re.compile(rb"^ ?glibc: malloc arena"), Verdict("malloc-arena", "named by glibc: an arena of malloc")),
+    (re.compile(rb"^ ?glibc: (loader )?malloc"), Verdict("heap", "named by glibc: malloc")),
+    (
+        re.compile(rb"^ ?(glibc: pthread (user )?stack|stack_and_tls)|thread (signal )?stack|^ ?Go: OS thread stack"),
+        Verdict("thread-stack", "named by glibc, bionic, ART or Go: the stack of a thread"),
+    ),
+    (re.compile(rb"^(libc_malloc|scudo|GWP-ASan)"), Verdict("heap", "named by an allocator: bionic, scudo, GWP-ASan")),
+    (re.compile(rb"^dalvik-.*jit-code-cache"), Verdict("jit", "named by ART: code cache")),
+    (re.compile(rb"^ ?Go: "), Verdict("managed-heap", "named by Go: its heap and what it keeps about it")),
+    (re.compile(rb"^(dalvik-|v8\b)|[Jj]ava[ _]?[Hh]eap"), Verdict("managed-heap", "named by ART, V8 or a JVM: heap")),
+    (re.compile(rb"^\.bss\]"), Verdict("image", "named by the loader of bionic: bss")),
+)
+# Verdicts that neighbours and the rest of the table may still change.
+_OPEN = (ANON_RW, ANON_READ, ANON_NONE, JIT_PRIVATE)
+_DEVICE = re.compile(rb"/dev/(?!shm/|hugepages/)|anon_inode:|socket:\[|/dmabuf:|/(drm mm object|i915)\b|/?\[aio\]")
+_SYSV = re.compile(rb"/?SYSV[0-9a-f]{8}\b|\[ ?shmid=")
+# pmap without -p prints only the last component of a path, and of an unlinked object `zero (deleted)`.
+_ZERO = (b"/dev/zero", b"zero")
+
+
+def object_of(mapping: Mapping) -> Hashable:
+    """What tells the object behind a mapping from others."""
+    return (mapping.device, mapping.inode) if mapping.inode else object_name(mapping.name)
+
+
+class Own(NamedTuple):
+    """What the mappings of a table say by themselves: see `Table`."""
+
+    verdicts: list[Verdict]
+    runs: list[Run]
+    libraries: frozenset[bytes]
+    flags: frozenset[bytes | None]
+
+
+def by_itself(mappings: Sequence[Mapping]) -> Own:
+    """The verdict on each mapping without a look at its neighbours in the address space, but for a bss."""
+    named = [m for m in mappings if m.name or m.inode]
+    objects: dict[Hashable, list[Mapping]] = defaultdict(list)
+    for mapping in named:
+        if mapping.is_file:
+            objects[object_of(mapping)].append(mapping)
+    images: dict[Hashable, Verdict] = {}
+    generated: dict[Hashable, list[Mapping]] = {}
+    for key, parts in objects.items():
+        _judge_object(key, parts, images, generated)
+    all_executable = any(m.name == b"[heap]" and "x" in m.perms for m in named)
+    # Large tables are large because the same kind of mapping stands in them again and again.
+    known: dict[Hashable, Verdict] = {}
+    unnamed: dict[tuple[str, bytes | None], Verdict] = {}
+    verdicts: list[Verdict] = []
+    runs: list[Run] = []
+    run: list[int] = []
+    end: int | None = None
+    segment: Mapping | None = None
+    for position, mapping in enumerate(mappings):
+        start, stop, perms, _, device, inode, name, flags = mapping[:8]
+        if name or inode:
+            likeness = (name, perms, flags, device, inode)
+            verdict = known.get(likeness)
+            if verdict is None:
+                verdict = known[likeness] = _file_verdict(mapping, images) if mapping.is_file else _special_verdict(mapping)
+            verdicts.append(verdict)
+            segment, end = mapping, None
+            continue
+        verdict = unnamed.get((perms, flags))
+        if verdict is None:
+            verdict = unnamed[perms, flags] = _anonymous_verdict(perms, all_executable)
+        if segment is not None and is_bss(segment, mapping) and object_of(segment) in images:
+            verdict, end = IMAGE_BSS, None
+        elif verdict not in _OPEN:
+            end = None
+        elif start == end:
+            run.append(position)
+            end = stop
+        else:
+            run = [position]
+            runs.append(run)
+            end = stop
+        verdicts.append(verdict)
+        segment = None
+    if generated:
+        _mark_generated(mappings, verdicts, generated)
+    return Own(verdicts, runs, frozenset(basename(objects[key][0].name) for key in images), frozenset(flags for _, flags in unnamed))
+
+
+def _judge_object(key: Hashable, parts: list[Mapping], images: dict[Hashable, Verdict], generated: dict[Hashable, list[Mapping]]) -> None:
+    """Whether an object is an image, or holds generated code, judged by all of its mappings."""
+    first = parts[0]
+    memory = first.is_shared_memory or _is_memfd(first)
+    executable = [m for m in parts if "x" in m.perms]
+    if executable:
+        shared = [m for m in executable if "s" in m.perms]
+        writable = [m for m in parts if "s" in m.perms and "w" in m.perms]
+        if shared and (memory or any(_same_pages(one, other) for one in shared for other in writable)):
+            generated[key] = shared
+        elif name_of_device(first) or _is_zero(first.name):
+            return
+        else:
+            images[key] = IMAGE_MEMORY if memory else IMAGE_CODE
+    elif not memory and SHARED_LIBRARY.search(object_name(first.name)):
+        # A library of data alone (libicudata) has no code. Who only reads a file maps it from its beginning, in one piece.
+        private = {(m.perms, m.offset) for m in parts if "s" not in m.perms}
+        if len(private) > 1 or any(offset for _, offset in private):
+            images[key] = IMAGE_LIBRARY
+
+
+def _same_pages(one: Mapping, other: Mapping) -> bool:
+    """Whether two mappings of one object show some of the same pages; if the table has no offsets they may."""
+    if one.offset is None or other.offset is None:
+        return True
+    return one.offset < other.offset + other.end - other.start and other.offset < one.offset + one.end - one.start
+
+
+def _mark_generated(mappings: Sequence[Mapping], verdicts: list[Verdict], generated: dict[Hashable, list[Mapping]]) -> None:
+    for position, mapping in enumerate(mappings):
+        code = generated.get(object_of(mapping)) if mapping.name or mapping.inode else None
+        if code is not None:
+            if "x" in mapping.perms:
+                verdicts[position] = JIT_SHARED
+            elif any(_same_pages(mapping, other) for other in code):
+                verdicts[position] = JIT_VIEW
+
+
+def name_of_device(mapping: Mapping) -> bool:
+    """Whether the name is one of a device, or of the kernel's own objects."""
+    return _DEVICE.match(mapping.name) is not None
+
+
+def _is_memfd(mapping: Mapping) -> bool:
+    return mapping.name.startswith((b"/memfd:", b"memfd:"))
+
+
+def _is_zero(name: bytes) -> bool:
+    return object_name(name) in _ZERO
+
+
+def _special_verdict(mapping: Mapping) -> Verdict:
+    """The verdict on a mapping that has a name in brackets, but no file."""
+    name = mapping.name
+    if mapping.is_kernel:
+        return KERNEL
+    if name == b"[heap]":
+        return HEAP
+    if name == b"[stack]":
+        return STACK
+    if name.startswith(b"[stack:"):
+        return STACK_TID
+    if name.startswith(b"[anon:"):
+        found = next((verdict for pattern, verdict in _NAMED if pattern.search(name[6:])), None)
+        return found or (JIT_NAMED if "x" in mapping.perms else ANON_NAMED)
+    return SHM_ANON if name.startswith(b"[anon_shmem:") else OTHER_NAME
+
+
+def _anonymous_verdict(perms: str, all_executable: bool) -> Verdict:
+    if "s" in perms:
+        return OTHER_SHARED
+    if "x" in perms:
+        return ANON_ALL_EXECUTABLE if all_executable else JIT_PRIVATE
+    if "w" in perms:
+        return ANON_RW
+    return ANON_READ if "r" in perms else ANON_NONE
+
+
+def _file_verdict(mapping: Mapping, images: dict[Hashable, Verdict]) -> Verdict:
+    name, perms, flags = mapping.name, mapping.perms, flag_set(mapping.flags)
+    shared = "s" in perms
+    if _is_memfd(mapping):
+        if object_name(name).removeprefix(b"/") in (b"memfd:java_heap", b"memfd:java_heap.hugetlb"):
+            return MEMFD_HEAP
+        image = None if shared else images.get(object_of(mapping))
+        return image or MEMFD
+    if _SYSV.match(name):
+        return SYSV
+    if _is_zero(name):
+        # /dev/zero itself is mapped privately as plain memory; shared, it is an object of its own that is always deleted (mm/shmem.c,
+        # shmem_zero_setup).
+        return SHM_ANON if shared else JIT_NAMED if "x" in perms else ANON_ZERO
+    if object_name(name) in (b"/anon_hugepage", b"anon_hugepage"):
+        return SHM_HUGE if shared else ANON_HUGE
+    if mapping.is_shared_memory:
+        image = None if shared else images.get(object_of(mapping))
+        return image or (SHM_ANON if name.startswith(b"[") else SHM_FILE)
+    if name_of_device(mapping):
+        return DEVICE_NAME
+    if b"ht" in flags or name.startswith(b"/dev/hugepages/"):
+        return SHM_HUGE
+    if b"pf" in flags or b"io" in flags:
+        return DEVICE_FLAGS
+    return images.get(object_of(mapping), FILE)
