@@ -21,7 +21,7 @@ from programs.schedulers import CronDaemon, missing
 
 SURROUNDINGS = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # What a developer's own shell may bring along. Bytecode is for speed: pmapdiff is started some hundred times.
-UNWANTED = ("PMAPDIFF_DB", "XDG_STATE_HOME", "PYTHONDONTWRITEBYTECODE", "FORCE_COLOR", "PYTHONSAFEPATH")
+UNWANTED = ("PMAPDIFF_DB", "PMAPDIFF_BUCKETS", "XDG_STATE_HOME", "PYTHONDONTWRITEBYTECODE", "FORCE_COLOR", "PYTHONSAFEPATH")
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Which mapping of one table is which of another, and what each is for."""
 
+from pmapdiff.align.buckets import BUILT_IN, Bucket, Classifier, parse_buckets
 from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.families import FAMILIES, Verdict, classify, explain
 from pmapdiff.align.history import History, RegionHistory, Sample, ServiceHistory, trace
@@ -8,7 +9,10 @@ from pmapdiff.align.pairing import Match, looks_same, pair_processes
 from pmapdiff.align.same_process import align_same_process, unequal_parts
 
 __all__ = [
+    "BUILT_IN",
     "FAMILIES",
+    "Bucket",
+    "Classifier",
     "Component",
     "History",
     "Match",
@@ -23,6 +27,7 @@ __all__ = [
     "explain",
     "looks_same",
     "pair_processes",
+    "parse_buckets",
     "trace",
     "unequal_parts",
 ]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pmapdiff import model
-from pmapdiff.align.families import classify
+from pmapdiff.align.buckets import BUILT_IN, Classifier
+from pmapdiff.align.families import explain
 from pmapdiff.align.pairing import Match, looks_same, pair_processes
 from pmapdiff.align.series import Follower, Region
 from pmapdiff.model import Capture, Figures, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Totals
@@ -98,12 +99,16 @@ class _Service:
     follower: Follower = field(default_factory=Follower)
     tables: list[int] = field(default_factory=list)
     table: MappingTable | None = None
-    families: Sequence[str] = ()
     restarted: bool = False
 
 
 def trace(
-    snapshots: Iterable[Snapshot], last_seen: Mapping[ProcessIdentity, int] | None = None, *, same: bool | None = None, across_hosts: bool = False
+    snapshots: Iterable[Snapshot],
+    last_seen: Mapping[ProcessIdentity, int] | None = None,
+    *,
+    same: bool | None = None,
+    across_hosts: bool = False,
+    classifier: Classifier = BUILT_IN,
 ) -> History:
     """Follow the processes of a series of snapshots, and their regions. Snapshots are taken one by one, in the order of their time.
 
@@ -128,7 +133,7 @@ def trace(
             elif match is not Match.SAME:
                 service.incarnations.append(Incarnation(step, capture.process, match))
                 service.restarted = True
-            _add(service, step, snapshot.ref, capture)
+            _add(service, step, snapshot.ref, capture, classifier)
     return History(tuple(refs), tuple(_history(service, refs) for services in by_host.values() for service in services))
 
 
@@ -154,7 +159,7 @@ def _assign(
             yield (None if i is None else services[i]), captures[j], match
 
 
-def _add(service: _Service, step: int, ref: SnapshotRef, capture: Capture) -> None:
+def _add(service: _Service, step: int, ref: SnapshotRef, capture: Capture, classifier: Classifier) -> None:
     service.process, service.seen_us = capture.process, ref.taken_at_us
     service.captures[step] = capture._replace(table=None)
     table, sums = capture.table, capture.sums
@@ -162,9 +167,11 @@ def _add(service: _Service, step: int, ref: SnapshotRef, capture: Capture) -> No
         service.totals[step] = sums
     if table is None:
         return
-    if table is not service.table:
-        service.families = classify(table.mappings)
-    service.follower.add(step, table.mappings, service.families, same_process=not service.restarted)
+    if table is not service.table or service.restarted:
+        verdicts = explain(table.mappings, capture.threads)
+        families = [verdict.family for verdict in verdicts]
+        shown = [verdict.family for verdict in classifier.override(verdicts, table.mappings, capture.process)]
+        service.follower.add(step, table.mappings, families, shown, same_process=not service.restarted)
     service.tables.append(step)
     service.table, service.restarted = table, False
 

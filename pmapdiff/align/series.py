@@ -83,8 +83,11 @@ class Follower:
         self._sets = DisjointSets(0)
         self._guessed: list[int] = []
 
-    def add(self, step: int, table: Sequence[Mapping], families: Sequence[str], *, same_process: bool) -> None:
-        """The next table, with the family of each mapping; `same_process` says that addresses mean the same as in the one before."""
+    def add(self, step: int, table: Sequence[Mapping], families: Sequence[str], shown: Sequence[str] | None = None, *, same_process: bool) -> None:
+        """The next table, with the family of each mapping; `same_process` says that addresses mean the same as in the one before.
+
+        `shown` are the families to report, where they are others.
+        """
         if table is self._table and same_process:
             return
         if same_process:
@@ -114,7 +117,7 @@ class Follower:
                 tracks[theirs[j]] = track
             touched.add(track)
         self._table, self._families, self._track_of = table, families, tracks
-        self._note(step, touched)
+        self._note(step, touched, families if shown is None else shown)
 
     def _carried_over(self, ours: Sequence[int], theirs: Sequence[int], size: int) -> list[int]:
         """The tracks of the mappings that are what they were, in their places; what is not carried over is -1."""
@@ -125,7 +128,7 @@ class Follower:
             tracks[j] = track
         return tracks
 
-    def _note(self, step: int, touched: set[int]) -> None:
+    def _note(self, step: int, touched: set[int], families: Sequence[str]) -> None:
         members: dict[int, list[int]] = defaultdict(list)
         for position, track in enumerate(self._track_of):
             if track in touched:
@@ -139,7 +142,7 @@ class Follower:
                 position = positions[speaker(mappings)]
                 mapping, owner = self._table[position], owners.get(position)
                 known.label = Label(
-                    self._families[position],
+                    families[position],
                     display_name(mapping, None if owner is None else self._table[owner]),
                     None if mapping.path is None else decode(mapping.path),
                     mapping.offset,

@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +23,7 @@ from pmapdiff.errors import UsageError
 from pmapdiff.text import decode
 
 if TYPE_CHECKING:
+    from pmapdiff.align import Classifier
     from pmapdiff.report import View
     from pmapdiff.store import Store
     from pmapdiff.store.prune import Retention
@@ -40,6 +42,11 @@ NameOption = Annotated[
 ]
 SortOption = Annotated[str | None, typer.Option("--sort", metavar="KEY", help="size, rss, pss, dirty, anonymous, swap, footprint, name or address.")]
 TopOption = Annotated[int | None, typer.Option("--top", metavar="N", min=0, help="At most N rows; 0 for all.")]
+
+BucketsOption = Annotated[
+    str | None, typer.Option("--buckets", metavar="FILE", envvar="PMAPDIFF_BUCKETS", help="Families of your own: a TOML file of rules, tried first.")
+]
+ExplainOption = Annotated[bool, typer.Option("--explain", help="Say why each mapping is of its family.")]
 
 # What `record` and `schedule` record.
 EverythingOption = Annotated[bool, typer.Option("--all", "-a", help="All processes of this host but kernel threads and this one.")]
@@ -182,6 +189,20 @@ def screen_view(**options: Any) -> View:
     columns = os.environ.get("COLUMNS", "")
     width = shutil.get_terminal_size().columns if terminal else int(columns) if columns.isdigit() and int(columns) else None
     return View(**options, width=width, colour=terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+
+
+def classifier_of(path: str | None) -> Classifier:
+    """What --buckets says that mappings are for; the built-in rules alone without it. Raises UsageError."""
+    from pmapdiff.align import BUILT_IN, parse_buckets
+
+    if not path:
+        return BUILT_IN
+    source = argument_text(path)
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--buckets {source}: {getattr(error, 'strerror', None) or error}") from None
+    return parse_buckets(data, source)
 
 
 def argument_text(argument: str) -> str:

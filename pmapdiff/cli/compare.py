@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import NameOption, PidOption, SortOption, TopOption, command, parse_threshold, screen_view
+from pmapdiff.cli._app import (
+    BucketsOption,
+    ExplainOption,
+    NameOption,
+    PidOption,
+    SortOption,
+    TopOption,
+    classifier_of,
+    command,
+    parse_threshold,
+    screen_view,
+)
 from pmapdiff.cli._when import Source
 from pmapdiff.errors import UsageError
 
@@ -36,6 +47,8 @@ def compare(
         str | None, typer.Option("--threshold", "-t", metavar="SIZE", help="Sum up changes that are smaller than this in every figure: 64K, 1.5M.")
     ] = None,
     top: TopOption = None,
+    explain: ExplainOption = False,
+    buckets: BucketsOption = None,
     same: Annotated[bool, typer.Option("--same", help="Saved files: these are two moments of one process.")] = False,
     restarted: Annotated[bool, typer.Option("--restarted", help="Saved files: these are two incarnations of one service.")] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if anything changed, with --threshold by as much.")] = False,
@@ -58,17 +71,22 @@ def compare(
         raise UsageError("compare needs two snapshots: `pmapdiff compare first latest`")
     if same and restarted:
         raise UsageError("--same and --restarted contradict each other: give one of them")
-    view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top)
+    if explain and by != "family" and form not in ("json", "csv"):
+        raise UsageError("--explain is about families: give --by family, or --format json or csv")
+    if explain and len(when) > 2:
+        raise UsageError("--explain is about two snapshots: give two")
+    classifier = classifier_of(buckets)
+    view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top, explain=explain, classifier=classifier)
     source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name))
     snapshots = source.load(*when)
     source.demand(*snapshots)
     alike = True if same else False if restarted else None
     if len(snapshots) > 2:
-        history = trace(snapshots, same=alike, across_hosts=True)
+        history = trace(snapshots, same=alike, across_hosts=True, classifier=classifier)
         write_report("series", form, history, view, sys.stdout)
         changed = found_change(history, view)
     else:
-        result = compare_snapshots(*snapshots, same=alike)
+        result = compare_snapshots(*snapshots, same=alike, classifier=classifier)
         write_report("compare", form, result, view, sys.stdout)
         changed = found_changes(result, view)
     if exit_code and changed:

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import Global, PidOption, SortOption, TopOption, argument_text, command, parse_threshold, screen_view
+from pmapdiff.cli._app import (
+    BucketsOption,
+    Global,
+    PidOption,
+    SortOption,
+    TopOption,
+    argument_text,
+    classifier_of,
+    command,
+    parse_threshold,
+    screen_view,
+)
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import printable
 
@@ -40,6 +51,7 @@ def history(
     until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Up to this snapshot or time.")] = None,
     by: Annotated[str, typer.Option("--by", metavar="WHAT", help="region or family.")] = "region",
     form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json or csv.")] = "text",
+    buckets: BucketsOption = None,
     sort: SortOption = None,
     threshold: Annotated[
         str | None, typer.Option("--threshold", "-t", metavar="SIZE", help="Sum up regions that vary by less than this in every figure: 64K, 1.5M.")
@@ -57,6 +69,9 @@ def history(
 
     if by not in ("region", "family"):
         raise UsageError(f"--by {by}: one of region, family")
+    classifier = classifier_of(buckets)
+    if family is not None and family not in classifier.families:
+        raise UsageError(f"--family {printable(family)}: one of {', '.join(classifier.families)}")
     options: Global = context.obj
     view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top)
     store = options.open_store()
@@ -66,7 +81,7 @@ def history(
         wanted, regions = ProcessFilter(frozenset(pid or ())), RegionFilter(region, family, name)
     since_us, until_us = (None if text is None else store.moment(argument_text(text)) for text in (since, until))
     refs = store.refs(since_us, until_us, wanted)
-    found = regions.apply(trace(store.walk(refs, wanted), store.last_seen(wanted)))
+    found = regions.apply(trace(store.walk(refs, wanted), store.last_seen(wanted), classifier=classifier))
     if not found.services:
         raise NotFoundError(_nothing(region, family, name, bool(refs)))
     write_report("history", form, found, view, sys.stdout)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from pmapdiff.align import (
+    BUILT_IN,
     FAMILIES,
+    Classifier,
     Component,
     Match,
     Relation,
+    Verdict,
     align_incarnations,
     align_same_process,
-    classify,
+    explain,
     looks_same,
     pair_processes,
     unequal_parts,
@@ -31,12 +35,12 @@ _NOTHING = MappingTable(())
 _UNKNOWN: Figures = (None,) * len(FIGURES)
 
 
-def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = None) -> Comparison:
+def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = None, classifier: Classifier = BUILT_IN) -> Comparison:
     """What changed between two snapshots whose captures have their tables.
 
     `same` decides for tables that carry no identity (saved files) whether they are one process (True), two
     incarnations (False), or that their addresses shall tell (None). Two snapshots of one process each, of which one has no identity, are
-    compared with each other whatever they are called.
+    compared with each other whatever they are called. `classifier` says which families to report.
     """
     pairs: list[tuple[Capture | None, Capture | None, Match]]
     if len(before.captures) == len(after.captures) == 1 and not (_has_identity(before.captures[0]) and _has_identity(after.captures[0])):
@@ -51,13 +55,13 @@ def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = 
 
         positions = pair_processes(ours, theirs, coexisted)
         pairs = [(None if i is None else before.captures[i], None if j is None else after.captures[j], match) for i, j, match in positions]
-    compared = [compare_captures(one, other, _judge(one, other, match, same), after.ref.max_map_count) for one, other, match in pairs]
+    compared = [compare_captures(one, other, _judge(one, other, match, same), classifier, after.ref.max_map_count) for one, other, match in pairs]
     compared = [
         replace(p, unrecorded_before=True) if p.match is Match.NEW and p.process.had_started_by(before.ref.taken_at_us) else p for p in compared
     ]
     if before.ref.selection != after.ref.selection and after.ref.selection != "--all":
         compared = [replace(p, unrecorded_after=True) if p.match is Match.GONE else p for p in compared]
-    return Comparison(before.ref, after.ref, tuple(sorted(compared, key=_weight)))
+    return Comparison(before.ref, after.ref, tuple(sorted(compared, key=_weight)), classifier.families)
 
 
 def _has_identity(capture: Capture) -> bool:
@@ -76,7 +80,9 @@ def _weight(process: ProcessComparison) -> tuple[int, int, int]:
     return (-abs(process.get("rss_kib") or 0), -abs(process.get("size_kib") or 0), process.process.pid)
 
 
-def compare_captures(before: Capture | None, after: Capture | None, match: Match, max_map_count: int | None = None) -> ProcessComparison:
+def compare_captures(
+    before: Capture | None, after: Capture | None, match: Match, classifier: Classifier = BUILT_IN, max_map_count: int | None = None
+) -> ProcessComparison:
     """What changed in one process; a capture that is None is that of a process which was not there.
 
     `max_map_count` is the later host's limit on the number of mappings, if that is known.
@@ -91,14 +97,31 @@ def compare_captures(before: Capture | None, after: Capture | None, match: Match
         )
     missing = tuple(name for name in FIGURES if name in ours.missing or name in theirs.missing)
     known = [name not in missing for name in FIGURES]
-    builder = _Builder(ours.mappings, theirs.mappings, known, addresses_count=match in (Match.SAME, Match.NEW, Match.GONE))
+    our_side = _Side(ours.mappings, before, classifier)
+    is_one = before is not None and after is not None and theirs is ours and before.threads == after.threads
+    builder = _Builder(
+        our_side,
+        our_side if is_one else _Side(theirs.mappings, after, classifier),
+        known,
+        addresses_count=match in (Match.SAME, Match.NEW, Match.GONE),
+    )
     changes = sorted(builder.changes(), key=_change_order)
     changed = sum(len(change.after) for change in changes)
     # Of tables without counters the kernel's own counts are the totals: they can be compared though no row can.
     delta = subtract_figures(sums_after.figures, sums_before.figures)
     effects = observe(changes, ours.mappings, theirs.mappings, same_process=match is Match.SAME, limit=max_map_count)
     return ProcessComparison(
-        before, after, match, missing, sums_before, sums_after, delta, builder.families(), tuple(changes), len(theirs.mappings) - changed, effects
+        before,
+        after,
+        match,
+        missing,
+        sums_before,
+        sums_after,
+        delta,
+        builder.families(classifier.families),
+        tuple(changes),
+        len(theirs.mappings) - changed,
+        effects,
     )
 
 
@@ -107,14 +130,24 @@ def _change_order(change: Change) -> tuple[int, ...]:
     return (-abs(change.delta[_RSS] or 0), -abs(change.delta[_SIZE] or 0), -abs(change.delta[_DIRTY] or 0), first.start, first.end)
 
 
+class _Side:
+    """One of two tables: `families` by the built-in rules, which the aligner goes by, `verdicts` to report."""
+
+    def __init__(self, mappings: Sequence[Mapping], capture: Capture | None, classifier: Classifier) -> None:
+        self.mappings = mappings
+        built_in = explain(mappings, None if capture is None else capture.threads)
+        self.families = [verdict.family for verdict in built_in]
+        self.verdicts = built_in if capture is None else classifier.override(built_in, mappings, capture.process)
+
+
 class _Builder:
     """The changes of one pair of tables."""
 
-    def __init__(self, before: Sequence[Mapping], after: Sequence[Mapping], known: list[bool], *, addresses_count: bool) -> None:
-        self._before, self._after, self._known = before, after, known
+    def __init__(self, ours: _Side, theirs: _Side, known: list[bool], *, addresses_count: bool) -> None:
+        self._before, self._after, self._known = ours.mappings, theirs.mappings, known
         self._addresses_count = addresses_count
-        self._families_before = classify(before)
-        self._families_after = self._families_before if after is before else classify(after)
+        self._families_before, self._families_after = ours.families, theirs.families
+        self._verdicts_before, self._verdicts_after = ours.verdicts, theirs.verdicts
 
     def mask(self, figures: Figures) -> Figures:
         """Figures without those that one of the tables lacks: half a difference is none."""
@@ -130,15 +163,15 @@ class _Builder:
                 continue
             delta = self._delta(before, after)
             if after:
-                side, families, owners, positions = self._after, self._families_after, owners_after, component.after
+                side, verdicts, owners, positions = self._after, self._verdicts_after, owners_after, component.after
             else:
-                side, families, owners, positions = self._before, self._families_before, owners_before, component.before
+                side, verdicts, owners, positions = self._before, self._verdicts_before, owners_before, component.before
             position = positions[speaker(after or before)]
             mapping, owner = side[position], owners.get(position)
             yield Change(
                 kinds=self._kinds(component, delta),
                 possibly=component.relation.is_guess,
-                family=families[position],
+                family=verdicts[position].family,
                 name=display_name(mapping, None if owner is None else side[owner]),
                 path=None if mapping.path is None else decode(mapping.path),
                 offset=mapping.offset,
@@ -146,6 +179,7 @@ class _Builder:
                 before=before,
                 after=after,
                 delta=delta,
+                family_reason=verdicts[position].reason,
             )
 
     def _components(self) -> Iterable[Component]:
@@ -211,29 +245,42 @@ class _Builder:
         }
         return tuple(kind for kind, held in holds.items() if held) or ("changed",)
 
-    def families(self) -> tuple[FamilyChange, ...]:
-        """The families that either table has, in the order of `FAMILIES`."""
-        ours = _sums_by_family(self._before, self._families_before)
-        theirs = ours if self._after is self._before else _sums_by_family(self._after, self._families_after)
-        nothing = Totals(0, sum_figures(()))
+    def families(self, order: Sequence[str]) -> tuple[FamilyChange, ...]:
+        """The families that either table has, in this order."""
+        ours = _by_family(self._before, self._verdicts_before)
+        theirs = ours if self._verdicts_after is self._verdicts_before else _by_family(self._after, self._verdicts_after)
+        nothing = _Sums(Totals(0, sum_figures(())), Counter())
         result = []
-        for family in FAMILIES:
+        for family in order:
             if family in ours or family in theirs:
-                before, after = ours.get(family, nothing), theirs.get(family, nothing)
+                (before, rules_before), (after, rules_after) = ours.get(family, nothing), theirs.get(family, nothing)
                 delta = self.mask(subtract_figures(after.figures, before.figures))
-                result.append(FamilyChange(family, before.mappings, after.mappings, before.figures, after.figures, delta))
+                reasons = tuple((reason, rules_before[reason], rules_after[reason]) for reason in sorted({*rules_before, *rules_after}))
+                result.append(FamilyChange(family, before.mappings, after.mappings, before.figures, after.figures, delta, reasons))
         return tuple(result)
 
 
-def _sums_by_family(mappings: Sequence[Mapping], families: Sequence[str]) -> dict[str, Totals]:
-    rows: dict[str, list[Mapping]] = defaultdict(list)
-    for mapping, family in zip(mappings, families, strict=True):
-        rows[family].append(mapping)
-    return {family: MappingTable(tuple(members)).totals for family, members in rows.items()}
+class _Sums(NamedTuple):
+    """What one family of a table adds up to, and how many of its mappings each rule has put there."""
+
+    totals: Totals
+    rules: Counter[str]
 
 
-def family_changes(processes: Iterable[ProcessComparison]) -> list[FamilyChange]:
-    """The families of several processes together, in the order of `FAMILIES`."""
+def _by_family(mappings: Sequence[Mapping], verdicts: Sequence[Verdict]) -> dict[str, _Sums]:
+    rows: dict[Verdict, list[Mapping]] = defaultdict(list)
+    for mapping, verdict in zip(mappings, verdicts, strict=True):
+        rows[verdict].append(mapping)
+    members: dict[str, list[Mapping]] = defaultdict(list)
+    rules: dict[str, Counter[str]] = defaultdict(Counter)
+    for (family, reason), ruled in rows.items():
+        members[family] += ruled
+        rules[family][reason] += len(ruled)
+    return {family: _Sums(MappingTable(tuple(together)).totals, rules[family]) for family, together in members.items()}
+
+
+def family_changes(processes: Iterable[ProcessComparison], order: Sequence[str] = FAMILIES) -> list[FamilyChange]:
+    """The families of several processes together, in this order."""
     grouped: dict[str, list[FamilyChange]] = defaultdict(list)
     for process in processes:
         for row in process.families:
@@ -246,7 +293,17 @@ def family_changes(processes: Iterable[ProcessComparison]) -> list[FamilyChange]
             sum_figures(row.before for row in rows),
             sum_figures(row.after for row in rows),
             sum_figures(row.delta for row in rows),
+            _add_reasons(rows),
         )
-        for family in FAMILIES
+        for family in order
         if (rows := grouped.get(family))
     ]
+
+
+def _add_reasons(rows: Iterable[FamilyChange]) -> tuple[tuple[str, int, int], ...]:
+    added: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        for reason, before, after in row.reasons:
+            sums = added.get(reason, (0, 0))
+            added[reason] = (sums[0] + before, sums[1] + after)
+    return tuple((reason, *counts) for reason, counts in sorted(added.items()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pmapdiff.align import Match
+from pmapdiff.align import FAMILIES, Match
 from pmapdiff.compare.effects import Observed
 from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Mapping, ProcessInfo, SnapshotRef, Totals
 
@@ -18,7 +18,7 @@ class Change:
 
     `kinds` are of `KINDS`, in their order. `possibly` marks an alignment that is a guess (anonymous memory moved). `name` is for
     people and not yet printable; `path` is None for memory without a file. `delta` is after - before in KiB, in the order of
-    `FIGURES`, None where either table lacks the figure.
+    `FIGURES`, None where either table lacks the figure. `family_reason` is the rule that says which family it is.
     """
 
     kinds: tuple[str, ...]
@@ -31,6 +31,7 @@ class Change:
     before: tuple[Mapping, ...]
     after: tuple[Mapping, ...]
     delta: Figures
+    family_reason: str = ""
 
     def get(self, figure: str) -> int | None:
         """One figure of the delta in KiB."""
@@ -39,7 +40,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class FamilyChange:
-    """All mappings of one family together: how many, their figures, and the difference, in KiB."""
+    """All mappings of one family together: how many, their figures, and the difference, in KiB.
+
+    `reasons` are the rules that put them there, with the number of mappings before and after.
+    """
 
     family: str
     mappings_before: int
@@ -47,6 +51,7 @@ class FamilyChange:
     before: Figures
     after: Figures
     delta: Figures
+    reasons: tuple[tuple[str, int, int], ...] = ()
 
     def get(self, figure: str) -> int | None:
         """One figure of the delta in KiB."""
@@ -105,8 +110,9 @@ class ProcessComparison:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two snapshots, process by process: the largest change first."""
+    """Two snapshots, process by process: the largest change first. `families` are those that there can be, in the order of reports."""
 
     before: SnapshotRef
     after: SnapshotRef
     processes: tuple[ProcessComparison, ...]
+    families: tuple[str, ...] = FAMILIES

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from pmapdiff.align import BUILT_IN, Classifier
 from pmapdiff.errors import UsageError
 
 SORTS = ("size", "rss", "pss", "dirty", "anonymous", "swap", "footprint", "name", "address")
@@ -19,9 +20,10 @@ SORTS = ("size", "rss", "pss", "dirty", "anonymous", "swap", "footprint", "name"
 class View:
     """How to look at a result.
 
-    `by` is region, family or process; `sort` is one of `SORTS`; changes smaller than `threshold_kib` in
+    `by` is region (of `show`: mapping), family or process; `sort` is one of `SORTS`; changes smaller than `threshold_kib` in
     every figure are summed up in one row; `top` limits the rows (None: as many as suit the form, 0: all). `width` is that of the
-    terminal in columns, None for no limit; `colour` only where somebody looks.
+    terminal in columns, None for no limit; `colour` only where somebody looks. `explain` gives the reason for each family; `classifier`
+    says what mappings are for where that is not in the result (`show`).
     """
 
     by: str = "region"
@@ -30,6 +32,8 @@ class View:
     top: int | None = None
     width: int | None = None
     colour: bool = False
+    explain: bool = False
+    classifier: Classifier = BUILT_IN
 
     def __post_init__(self) -> None:
         if self.sort is not None and self.sort not in SORTS:

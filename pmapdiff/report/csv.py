@@ -9,7 +9,16 @@ from pmapdiff.align import History
 from pmapdiff.compare import Comparison
 from pmapdiff.model import Snapshot
 from pmapdiff.report.base import View, register
-from pmapdiff.report.frames import change_frame, family_frame, history_frame, mapping_frame, process_frame, process_summary_frame, snapshot_frame
+from pmapdiff.report.frames import (
+    change_frame,
+    family_frame,
+    family_total_frame,
+    history_frame,
+    mapping_frame,
+    process_frame,
+    process_summary_frame,
+    snapshot_frame,
+)
 from pmapdiff.store import ProcessSummary, SnapshotSummary
 from pmapdiff.text import csv_cell
 
@@ -40,8 +49,8 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
 
 @register("show", "csv")
 def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
-    """One row a mapping with every counter."""
-    _write(mapping_frame(result, view), out)
+    """One row a mapping with every counter, or one a family."""
+    _write(family_total_frame(result, view) if view.by == "family" else mapping_frame(result, view), out)
 
 
 def _write_history(result: History, view: View, out: TextIO) -> None:

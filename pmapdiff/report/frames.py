@@ -14,6 +14,7 @@ from pmapdiff.align import History
 from pmapdiff.compare import Comparison, ProcessComparison
 from pmapdiff.model import COUNTERS, FIGURES, Mapping, Snapshot, SnapshotRef
 from pmapdiff.report.base import View
+from pmapdiff.report.families import summarise
 from pmapdiff.report.regions import figure_name, rows_of
 from pmapdiff.report.rows import chosen_rows
 from pmapdiff.report.shape import choose, sort_key
@@ -28,7 +29,7 @@ _ENDS = ("taken_at_before", "taken_at", "pid", "pid_before", "command", "match")
 _OTHER_COUNTERS = tuple((i, c.attribute) for i, c in enumerate(COUNTERS) if c.attribute not in FIGURES)
 _TEXT = frozenset(
     (
-        *("command", "command_line", "match", "change", "family", "name", "path", "perms", "offset", "device", "vm_flags", "status"),
+        *("command", "command_line", "match", "change", "family", "family_reason", "name", "path", "perms", "offset", "device", "vm_flags", "status"),
         *("host", "label", "source", "start", "end", "start_before", "end_before", "region"),
     )
 )
@@ -60,21 +61,24 @@ def _span(mappings: Sequence[Mapping]) -> tuple[str | None, str | None]:
 
 def mapping_frame(snapshot: Snapshot, view: View | None = None) -> pd.DataFrame:
     """One row a mapping of a snapshot, with every counter and its family."""
+    view = view or View()
     columns = (
-        *("snapshot_id", "taken_at", "pid", "command", "status", "start", "end", "perms", "offset", "device", "inode", "name", "family", "vm_flags"),
+        *("snapshot_id", "taken_at", "pid", "command", "status", "start", "end", "perms", "offset", "device", "inode", "name", "family"),
+        *(("family_reason",) if view.explain else ()),
+        "vm_flags",
         *FIGURES,
         *(name for _, name in _OTHER_COUNTERS),
     )
     rows = (
         (
             *(snapshot.ref.id, to_datetime(snapshot.ref.taken_at_us), capture.process.pid, capture.process.name, capture.status.value),
-            *(hex(m.start), hex(m.end), m.perms, _hex(m.offset), m.device, m.inode, decode(m.name), family),
+            *(hex(m.start), hex(m.end), m.perms, _hex(m.offset), m.device, m.inode, decode(m.name), *verdict[: 1 + view.explain]),
             None if m.flags is None else decode(m.flags).strip(),
             *m.figures,
             *(m.counters[i] for i, _ in _OTHER_COUNTERS),
         )
         for capture in snapshot.captures
-        for m, family in chosen_rows(capture, view or View())
+        for m, verdict in chosen_rows(capture, view)
     )
     return _frame(columns, rows)
 
@@ -91,14 +95,14 @@ def change_frame(comparison: Comparison, view: View | None = None) -> pd.DataFra
     view = view or View()
     columns = (
         *_ENDS,
-        *("change", "possibly", "family", "name", "path", "offset", "perms"),
+        *("change", "possibly", "family", *(("family_reason",) if view.explain else ()), "name", "path", "offset", "perms"),
         *("start_before", "end_before", "start", "end", "mappings_before", "mappings_after"),
         *FIGURES,
     )
     rows = (
         (
             *_ends(comparison, process),
-            *("+".join(c.kinds), c.possibly, c.family, c.name, c.path, _hex(c.offset), c.perms),
+            *("+".join(c.kinds), c.possibly, c.family, *((c.family_reason,) if view.explain else ()), c.name, c.path, _hex(c.offset), c.perms),
             *(*_span(c.before), *_span(c.after), len(c.before), len(c.after)),
             *c.delta,
         )
@@ -110,13 +114,28 @@ def change_frame(comparison: Comparison, view: View | None = None) -> pd.DataFra
 
 def family_frame(comparison: Comparison, view: View | None = None) -> pd.DataFrame:
     """One row a process and family; figures are differences."""
-    sort = (view or View()).sort
+    view = view or View()
     rows = (
-        (*_ends(comparison, process), row.family, row.mappings_before, row.mappings_after, *row.delta)
+        (
+            *(*_ends(comparison, process), row.family),
+            *(("; ".join(reason for reason, _, _ in row.reasons),) if view.explain else ()),
+            *(row.mappings_before, row.mappings_after),
+            *row.delta,
+        )
         for process in comparison.processes
-        for row in sorted(process.families, key=lambda row: sort_key(row, sort))
+        for row in sorted(process.families, key=lambda row: sort_key(row, view.sort))
     )
-    return _frame((*_ENDS, "family", "mappings_before", "mappings_after", *FIGURES), rows)
+    return _frame((*_ENDS, "family", *(("family_reason",) if view.explain else ()), "mappings_before", "mappings_after", *FIGURES), rows)
+
+
+def family_total_frame(snapshot: Snapshot, view: View) -> pd.DataFrame:
+    """One row a family over all processes of a snapshot; with reasons, one row a family and rule."""
+    summary = summarise(snapshot, view)
+    columns = ("snapshot_id", "taken_at", "processes", "family", *(("family_reason",) if view.explain else ()), "mappings", *FIGURES)
+    start = (snapshot.ref.id, to_datetime(snapshot.ref.taken_at_us), summary.processes)
+    parts = [part for row in summary.families for part in (row.rules if view.explain else [row])]
+    rows = ((*start, part.family, *((part.reason,) if view.explain else ()), part.totals.mappings, *part.totals.figures) for part in parts)
+    return _frame(columns, rows)
 
 
 def process_frame(comparison: Comparison, view: View | None = None) -> pd.DataFrame:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TextIO
 
-from pmapdiff.align import History, RegionHistory, Sample, ServiceHistory
+from pmapdiff.align import History, RegionHistory, Sample, ServiceHistory, Verdict
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.model import COUNTERS, FIGURES, Capture, Figures, Mapping, ProcessInfo, Snapshot, SnapshotRef, Totals
 from pmapdiff.model.counters import figures_dict
 from pmapdiff.report.base import View, register
+from pmapdiff.report.families import FamilyTotal, family_totals, summarise
 from pmapdiff.report.regions import figure_name, rows_of
 from pmapdiff.report.rows import chosen_rows
 from pmapdiff.report.shape import choose
@@ -66,7 +67,7 @@ def totals_value(totals: Totals | None) -> dict[str, int | None]:
     return {"mappings": totals.mappings, **figures_dict(totals.figures)}
 
 
-def mapping_value(mapping: Mapping, family: str | None = None) -> dict[str, Any]:
+def mapping_value(mapping: Mapping, verdict: Verdict | None = None, *, explain: bool = False) -> dict[str, Any]:
     """One row of a mapping table with every counter."""
     figures = figures_dict(mapping.figures)
     value: dict[str, Any] = {
@@ -78,8 +79,10 @@ def mapping_value(mapping: Mapping, family: str | None = None) -> dict[str, Any]
         "inode": mapping.inode,
         "name": decode(mapping.name),
     }
-    if family is not None:
-        value["family"] = family
+    if verdict is not None:
+        value["family"] = verdict.family
+        if explain:
+            value["family_reason"] = verdict.reason
     value["vm_flags"] = None if mapping.flags is None else decode(mapping.flags).split()
     value.update(figures)
     value.update({c.attribute: mapping.counters[i] for i, c in enumerate(COUNTERS) if c.attribute not in figures})
@@ -100,11 +103,12 @@ def _delta(figures: Figures) -> dict[str, int | None]:
     return figures_dict(figures)
 
 
-def _change_value(change: Change) -> dict[str, Any]:
+def _change_value(change: Change, view: View) -> dict[str, Any]:
     return {
         "change": list(change.kinds),
         "possibly": change.possibly,
         "family": change.family,
+        **({"family_reason": change.family_reason} if view.explain else {}),
         "name": change.name,
         "path": change.path,
         "offset": None if change.offset is None else hex(change.offset),
@@ -115,7 +119,7 @@ def _change_value(change: Change) -> dict[str, Any]:
     }
 
 
-def _family_value(row: FamilyChange) -> dict[str, Any]:
+def _family_value(row: FamilyChange, view: View) -> dict[str, Any]:
     return {
         "family": row.family,
         "mappings_before": row.mappings_before,
@@ -123,7 +127,12 @@ def _family_value(row: FamilyChange) -> dict[str, Any]:
         "before": figures_dict(row.before),
         "after": figures_dict(row.after),
         "delta": _delta(row.delta),
+        **({"rules": [_rule_value(*rule) for rule in row.reasons]} if view.explain else {}),
     }
+
+
+def _rule_value(reason: str, before: int, after: int) -> dict[str, Any]:
+    return {"family_reason": reason, "mappings_before": before, "mappings_after": after}
 
 
 def _process_comparison(process: ProcessComparison, view: View) -> dict[str, Any]:
@@ -145,8 +154,8 @@ def _process_comparison(process: ProcessComparison, view: View) -> dict[str, Any
             "after": totals_value(process.totals_after),
             "delta": {"mappings": None if None in mappings else (mappings[1] or 0) - (mappings[0] or 0), **_delta(process.delta)},
         },
-        "families": [_family_value(row) for row in process.families],
-        "changes": [_change_value(change) for change in chosen.shown],
+        "families": [_family_value(row, view) for row in process.families],
+        "changes": [_change_value(change, view) for change in chosen.shown],
         "effects": [{"effect": observed.effect.value, "amount": observed.amount, "limit": observed.limit} for observed in process.effects],
         "below_threshold": {"changes": chosen.hidden, "delta": _delta(chosen.hidden_delta)},
         "unchanged": process.unchanged,
@@ -238,7 +247,13 @@ def process_value(info: ProcessInfo) -> dict[str, Any]:
     }
 
 
-def _capture_value(capture: Capture, mappings: Sequence[tuple[Mapping, str]]) -> dict[str, Any]:
+def _total_value(row: FamilyTotal, view: View) -> dict[str, Any]:
+    rules = [{"family_reason": part.reason, **totals_value(part.totals)} for part in row.rules]
+    return {"family": row.family, **totals_value(row.totals), **({"rules": rules} if view.explain else {})}
+
+
+def _capture_value(capture: Capture, view: View) -> dict[str, Any]:
+    families = [_total_value(row, view) for row in family_totals([capture], view)] if view.by == "family" else []
     return {
         **process_value(capture.process),
         "status": capture.status.value,
@@ -249,15 +264,20 @@ def _capture_value(capture: Capture, mappings: Sequence[tuple[Mapping, str]]) ->
         "cgroup_usage_bytes": capture.cgroup_usage_bytes,
         "read_us": capture.read_us,
         "totals": totals_value(None if capture.table is None else capture.sums),
-        "mappings": [mapping_value(mapping, family) for mapping, family in mappings],
+        **({"families": families} if view.by == "family" else {}),
+        "mappings": [mapping_value(mapping, verdict, explain=view.explain) for mapping, verdict in chosen_rows(capture, view)],
     }
 
 
 @register("show", "json")
 def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
-    """`pmapdiff.show/1`."""
-    processes = [_capture_value(capture, chosen_rows(capture, view)) for capture in result.captures]
-    _write({"schema": "pmapdiff.show/1", "snapshot": snapshot_value(result.ref), "processes": processes}, out)
+    """`pmapdiff.show/1`; by family with the sums of the families beside the mappings."""
+    value: dict[str, Any] = {"schema": "pmapdiff.show/1", "snapshot": snapshot_value(result.ref)}
+    if view.by == "family":
+        summary = summarise(result, view)
+        value["summed_up"] = {"processes": summary.processes, "left_out": summary.left_out, "totals": totals_value(summary.totals)}
+        value["families"] = [_total_value(row, view) for row in summary.families]
+    _write({**value, "processes": [_capture_value(capture, view) for capture in result.captures]}, out)
 
 
 @register("snapshots", "json")

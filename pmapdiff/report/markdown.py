@@ -13,6 +13,7 @@ from pmapdiff.report.base import View, register
 from pmapdiff.report.regions import figure_name, figure_title, last_less_first, rows_of, value
 from pmapdiff.report.shape import (
     MAIN_FIGURES,
+    applied_rules,
     caveats,
     change_words,
     effect_words,
@@ -65,13 +66,16 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
         _table([*titles, "Match", "Process"], [*rows, [*_cells(summary.total), "", "in all"]], out)
         if summary.without_table:
             out.write(without_table_words(summary.without_table) + "\n")
-        return None
+        return
     if view.by == "family":
-        by_family = summarise_families(family_changes(result.processes), view)
+        by_family = summarise_families(family_changes(result.processes, result.families), view)
         rows = [[*_cells(row.delta), mappings_words(row), row.family] for row in by_family.shown]
         if by_family.hidden:
             rows.append([*_cells(sum_figures(row.delta for row in by_family.hidden)), "", f"{len(by_family.hidden)} changed less"])
-        return _table([*titles, "Mappings", "Family"], [*rows, [*_cells(by_family.total), "", "in all"]], out)
+        _table([*titles, "Mappings", "Family"], [*rows, [*_cells(by_family.total), "", "in all"]], out)
+        if view.explain:
+            _table(["Mappings", "Family", "Rule"], [[*rule[:2], escape(rule.reason)] for rule in applied_rules(by_family.shown)], out)
+        return
     told = [p for p in result.processes if p.changes or p.match in (Match.NEW, Match.GONE) or caveats(p)]
     for process in told:
         out.write(f"**{escape(headline(process, result))}**\n\n")
@@ -96,7 +100,7 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
         _table([*titles, "Change", "Perms", "Mapping"], rows, out, 3)
     if len(told) < len(result.processes):
         out.write(f"{plural(len(result.processes) - len(told), 'process', 'processes')} without any change\n")
-    return None
+    return
 
 
 @register("series", "markdown")

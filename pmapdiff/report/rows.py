@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pmapdiff.align import classify
+from pmapdiff.align import Verdict
 from pmapdiff.align.labels import bss_owners, display_name
 from pmapdiff.model import FIGURE_INDEX, Capture, Mapping
 from pmapdiff.report.base import View
@@ -16,14 +16,14 @@ def names_of(mappings: Sequence[Mapping]) -> dict[Mapping, str]:
     return {m: display_name(m, mappings[owners[i]] if i in owners else None) for i, m in enumerate(mappings)}
 
 
-def chosen_rows(capture: Capture, view: View) -> list[tuple[Mapping, str]]:
-    """The mappings of a capture with their families, sorted and cut as the view says; none without a table.
+def chosen_rows(capture: Capture, view: View) -> list[tuple[Mapping, Verdict]]:
+    """The mappings of a capture with what they are for, sorted and cut as the view says; none without a table.
 
     Largest first for a figure; in the order of addresses unless told otherwise.
     """
     if capture.table is None:
         return []
-    rows = list(zip(capture.table.mappings, classify(capture.table.mappings), strict=True))
+    rows = list(zip(capture.table.mappings, view.classifier.explain(capture), strict=True))
     if view.sort == "name":
         rows.sort(key=lambda row: row[0].name)
     elif view.sort not in (None, "address"):

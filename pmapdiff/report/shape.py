@@ -11,6 +11,7 @@ from pmapdiff.compare import Change, Comparison, Effect, FamilyChange, Observed,
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Figures, ProcessInfo, SnapshotRef
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View
+from pmapdiff.report.family_text import AppliedRule
 from pmapdiff.text import decode, printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_local, plural
 
@@ -162,11 +163,19 @@ def summarise_families(families: Sequence[FamilyChange], view: View) -> FamilySu
     return FamilySummaryRows(tuple(shown), hidden, sum_figures(row.delta for row in ordered))
 
 
+def applied_rules(families: Sequence[FamilyChange]) -> list[AppliedRule]:
+    """The rules that put mappings into these families."""
+    return [AppliedRule(counts_words(before, after), row.family, reason) for row in families for reason, before, after in row.reasons]
+
+
 def mappings_words(row: FamilyChange) -> str:
     """`5`, or `3 → 5` if their number changed."""
-    if row.mappings_before == row.mappings_after:
-        return str(row.mappings_after)
-    return f"{row.mappings_before} → {row.mappings_after}"
+    return counts_words(row.mappings_before, row.mappings_after)
+
+
+def counts_words(before: int, after: int) -> str:
+    """`5`, or `3 → 5`."""
+    return str(after) if before == after else f"{before} → {after}"
 
 
 def without_table_words(processes: Sequence[ProcessComparison]) -> str:

@@ -14,8 +14,8 @@ from pmapdiff.report.shape import process_title
 @register("show", "smaps")
 def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
     """The smaps text of one process. Raises UsageError if the snapshot holds several, or its table was not read from smaps."""
-    if view.sort is not None or view.top:
-        raise UsageError("--format smaps gives the text as it was: leave out --sort and --top")
+    if view.sort is not None or view.top or view.explain or view.by == "family":
+        raise UsageError("--format smaps gives the text as it was: leave out --sort, --top, --by and --explain")
     captures = [capture for capture in result.captures if capture.table is not None]
     if len(captures) != 1:
         raise UsageError(f"--format smaps prints one process, this snapshot has the tables of {len(captures)}: choose one with --pid")

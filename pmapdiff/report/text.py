@@ -12,9 +12,11 @@ from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Snapshot, Status, Totals
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View, register
+from pmapdiff.report.family_text import write_explained_mappings, write_family_summary, write_rules
 from pmapdiff.report.rows import chosen_rows, names_of
 from pmapdiff.report.shape import (
     MAIN_FIGURES,
+    applied_rules,
     caveats,
     change_words,
     effect_words,
@@ -88,7 +90,7 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
     if view.by == "process":
         _write_processes(result, view, out)
     elif view.by == "family" and len(result.processes) > 1:
-        _write_families(family_changes(result.processes), _figures(result.processes, view), view, out)
+        _write_families(family_changes(result.processes, result.families), _figures(result.processes, view), view, out)
     else:
         _write_each(result, view, out)
 
@@ -198,6 +200,8 @@ def _write_families(families: Sequence[FamilyChange], figures: Sequence[str], vi
     rows.append([])
     rows.append([*_delta_cells(summary.total, figures), str(sum(row.mappings_after for row in families)), "in all"])
     write_table([*(_TITLES[name] for name in figures), "Mappings", "Family"], frozenset([len(figures) + 1]), rows, view, out)
+    if view.explain:
+        write_rules(applied_rules(summary.shown), view, out)
 
 
 def _write_processes(result: Comparison, view: View, out: TextIO) -> None:
@@ -219,6 +223,10 @@ def _write_processes(result: Comparison, view: View, out: TextIO) -> None:
 def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
     """The tables of a snapshot, as pmap prints them: a row a mapping, then the totals."""
     out.write(f"{snapshot_words(result.ref)}\n")
+    if view.by == "family":
+        out.write("\n")
+        write_family_summary(result, view, out)
+        return
     for capture in result.captures:
         out.write("\n")
         _write_line(f"{process_title(capture.process)}: {printable(capture.process.command_line)}", "bold", view, out)
@@ -227,7 +235,9 @@ def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
         if capture.status != "complete":
             note = f": {printable(capture.note)}" if capture.note else ""
             out.write(paint(f"  note: this capture is marked {capture.status}{note}", "yellow", view) + "\n")
-        if capture.table is not None:
+        if capture.table is not None and view.explain:
+            write_explained_mappings(capture, view, out)
+        elif capture.table is not None:
             _write_mappings(capture, view, out)
     if not result.captures:
         out.write("no process\n")
@@ -243,11 +253,11 @@ def _write_mappings(capture: Capture, view: View, out: TextIO) -> None:
     chosen = chosen_rows(capture, view)
     rows: list[Row] = []
     names = names_of(capture.table.mappings)
-    for mapping, family in chosen:
+    for mapping, verdict in chosen:
         values = mapping.figures
         cells: list[Cell | str] = [f"{mapping.start:016x}", *(_plain(values[i]) for i in indexes), mapping.perms]
         if wide:
-            cells += ["-" if mapping.offset is None else f"{mapping.offset:x}", family]
+            cells += ["-" if mapping.offset is None else f"{mapping.offset:x}", verdict.family]
         rows.append([*cells, printable(names[mapping])])
     rows.append([])
     blanks = ["", "", ""] if wide else [""]

@@ -195,6 +195,7 @@ def test_what_there_is_no_history_of(run: Runner, target: Target) -> None:
     record(run, target)
     run.here("history", "[nothing]").refused("no region [nothing]")
     run.here("history", "--family", "heap", "--name", "nobody").refused("no region --family heap --name nobody")
+    run.here("history", "--family", "hea\x07p").refused("--family hea\\x07p: one of heap, ")
     run.here("history", "--pid", 1 << 22).refused("no snapshot of such a process")
     run.here("history", "--name", "(").refused("--name '('")
     run.here("history", "--since", "2h from now").refused()

@@ -83,7 +83,7 @@ def test_a_mapping_count_near_the_limit() -> None:
     many = [make(A + n * 2 * PAGE, A + (2 * n + 1) * PAGE) for n in range(52_424)]
     assert observed([], many[:52_423], Match.NEW) == {}
     assert observed(many, many) == {"mapping-count": 52_424}
-    high, low = (compare_captures(None, capture_of(many[:900]), Match.NEW, limit).effects for limit in (262_144, 1000))
+    high, low = (compare_captures(None, capture_of(many[:900]), Match.NEW, max_map_count=limit).effects for limit in (262_144, 1000))
     assert (high, low) == ((), (Observed(Effect.MAPPING_COUNT, 900, 1000),))
 
 

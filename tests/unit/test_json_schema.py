@@ -101,6 +101,31 @@ def test_show(output: Output, when: str) -> None:
     check(output("--db", REDIS, "show", when))
 
 
+@pytest.mark.parametrize("when", ["latest", SERIES[0], PMAP_X, PMAP_D], ids=["store", "smaps", "pmap -x", "pmap -d"])
+@pytest.mark.parametrize("more", [("--by", "family"), ("--explain",), ("--by", "family", "--explain")], ids=" ".join)
+def test_show_families_and_reasons(output: Output, when: str, more: tuple[str, ...]) -> None:
+    value = output("--db", REDIS, "show", when, *more)
+    check(value)
+    assert ("families" in value) == ("--by" in more)
+    assert ("family_reason" in value["processes"][0]["mappings"][0]) == ("--explain" in more)
+
+
+def test_families_of_the_user(output: Output, tmp_path: Path) -> None:
+    buckets = tmp_path / "buckets.toml"
+    buckets.write_text("[buckets.'my.own-1']\nname = 'libc'\n")
+    for arguments in (("show", "latest", "--by", "family"), ("compare", "first", "latest", "--explain")):
+        value = output("--db", REDIS, *arguments, "--buckets", str(buckets))
+        check(value)
+        assert "my.own-1" in {row["family"] for row in value["processes"][0]["families"]}
+
+
+def test_compare_with_reasons(output: Output) -> None:
+    value = output("--db", REDIS, "compare", "first", "latest", "--explain")
+    check(value)
+    assert all(change["family_reason"] for change in value["processes"][0]["changes"])
+    assert all(row["rules"] for row in value["processes"][0]["families"])
+
+
 def test_show_keeps_counters_that_this_version_does_not_know(output: Output, tmp_path: Path) -> None:
     saved = tmp_path / "new-kernel.smaps"
     saved.write_text(Path(SERIES[0]).read_text().replace("VmFlags:", "NewCounter:            7 kB\nVmFlags:"))
