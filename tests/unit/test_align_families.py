@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from strategies import PAGE, file, make
 
@@ -155,6 +157,13 @@ def flagged(mapping: Mapping, flags: bytes) -> Mapping:
 
 def test_an_arena_that_is_used_up_and_its_neighbour_are_one_mapping() -> None:
     assert classify([make(A, A + 65 * M), make(A + 65 * M, A + 128 * M, "---p")]) == ["malloc-arena"] * 2
+
+
+def test_the_rest_of_an_arena_that_glibc_has_named() -> None:
+    named = make(A, A + M, "rw-p", b"[anon: glibc: malloc arena]")
+    grown = [make(A + M, A + 2 * M), make(A + 2 * M, A + 64 * M, "---p"), make(A + 64 * M, A + 65 * M)]
+    assert classify([named, *grown]) == ["malloc-arena"] * 3 + ["anon"]
+    assert classify([named, make(A + 2 * M, A + 64 * M, "---p")]) == ["malloc-arena", "anon"]
 
 
 def test_a_stack_that_adjoins_an_arena_is_none() -> None:
@@ -333,6 +342,17 @@ def test_two_views_of_shared_memory_with_code() -> None:
     assert classify([view._replace(name=b"/tmp/ffi123 (deleted)"), code._replace(name=b"/tmp/ffi123 (deleted)")]) == ["jit"] * 2
     data = file(A, A + 128 * M, "rw-s", 0, b"/dev/zero (deleted)")
     assert classify([data, file(A + 128 * M, A + 192 * M, "r-xs", 128 * M, b"/dev/zero (deleted)")]) == ["shm", "jit"]
+
+
+def test_thousands_of_views_of_generated_code_take_no_time() -> None:
+    """.NET has a view for each piece; pairs of them are none of our business."""
+    name = b"/memfd:doublemapper (deleted)"
+    views = [file(A + i * 64 * 1024, A + i * 64 * 1024 + PAGE, "r-xs" if i % 2 else "rw-s", i // 2 * PAGE, name) for i in range(40_000)]
+    data = file(A + (1 << 40), A + (1 << 40) + M, "rw-s", 1 << 40, name)
+    started = time.process_time()
+    families = classify([*views, data])
+    assert time.process_time() - started < 5, "it would be minutes"
+    assert families == ["jit"] * 40_000 + ["memfd"]
 
 
 def test_a_program_that_was_started_from_memory() -> None:

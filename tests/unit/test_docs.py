@@ -191,6 +191,12 @@ def test_every_form_family_status_and_word_is_documented() -> None:
     assert {*FAMILIES, *KINDS, *(match.value for match in Match), *(status.value for status in Status)} <= code_words(DOCS / "concepts.md")
 
 
+def test_the_page_on_families_has_every_family() -> None:
+    from pmapdiff.align import FAMILIES
+
+    assert set(FAMILIES) <= code_words(DOCS / "families.md")
+
+
 def test_form_in_the_guide_works() -> None:
     text = (DOCS / "extending.md").read_text()
     code = next(code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "register(Form(" in code)

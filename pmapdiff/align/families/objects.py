@@ -6,6 +6,7 @@ Kernel names: fs/proc/task_mmu.c (show_map_vma), mm/shmem.c, fs/aio.c, fs/anon_i
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
@@ -35,6 +36,7 @@ JIT_PRIVATE = Verdict("jit", "executable memory without a file: generated code")
 JIT_NAMED = Verdict("jit", "executable memory that its program has named, or of /dev/zero: generated code")
 JIT_SHARED = Verdict("jit", "shared memory that is executable: generated code")
 JIT_VIEW = Verdict("jit", "the writable view of shared memory that is executable elsewhere: generated code")
+ARENA_NAMED = Verdict("malloc-arena", "named by glibc: an arena of malloc")
 ANON_HUGE = Verdict("anon", "private huge pages (anon_hugepage)")
 ANON_ZERO = Verdict("anon", "a private mapping of /dev/zero: anonymous memory")
 ANON_RW = Verdict("anon", "anonymous rw-p: big blocks of malloc, other allocators, mmap")
@@ -47,7 +49,7 @@ OTHER_SHARED = Verdict("other", "shared, but the table does not say with what")
 
 _NAMED = (
     # prctl(PR_SET_VMA_ANON_NAME), Linux 5.17: glibc's tunable glibc.mem.decorate_maps (2.39), Go 1.25, bionic, ART, V8.
-    (re.compile(rb"^ ?glibc: malloc arena"), Verdict("malloc-arena", "named by glibc: an arena of malloc")),
+    (re.compile(rb"^ ?glibc: malloc arena"), ARENA_NAMED),
     (re.compile(rb"^ ?glibc: (loader )?malloc"), Verdict("heap", "named by glibc: malloc")),
     (
         re.compile(rb"^ ?(glibc: pthread (user )?stack|stack_and_tls)|thread (signal )?stack|^ ?Go: OS thread stack"),
@@ -89,7 +91,7 @@ def by_itself(mappings: Sequence[Mapping]) -> Own:
         if mapping.is_file:
             objects[object_of(mapping)].append(mapping)
     images: dict[Hashable, Verdict] = {}
-    generated: dict[Hashable, list[Mapping]] = {}
+    generated: dict[Hashable, _Pages] = {}
     for key, parts in objects.items():
         _judge_object(key, parts, images, generated)
     all_executable = any(m.name == b"[heap]" and "x" in m.perms for m in named)
@@ -132,19 +134,39 @@ def by_itself(mappings: Sequence[Mapping]) -> Own:
     return Own(verdicts, runs, frozenset(basename(objects[key][0].name) for key in images), frozenset(flags for _, flags in unnamed))
 
 
-def _judge_object(key: Hashable, parts: list[Mapping], images: dict[Hashable, Verdict], generated: dict[Hashable, list[Mapping]]) -> None:
+class _Pages:
+    """Pages of an object that some mappings show; all of them if the table has no offsets."""
+
+    def __init__(self, mappings: Sequence[Mapping]) -> None:
+        self._everything = any(m.offset is None for m in mappings)
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for offset, size in sorted((m.offset or 0, m.end - m.start) for m in mappings):
+            if self._ends and offset <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], offset + size)
+            else:
+                self._starts.append(offset)
+                self._ends.append(offset + size)
+
+    def show(self, mapping: Mapping) -> bool:
+        """Whether some page of this mapping of the object is among them."""
+        if self._everything or mapping.offset is None:
+            return True
+        first = bisect_right(self._ends, mapping.offset)
+        return first < len(self._starts) and self._starts[first] < mapping.offset + mapping.end - mapping.start
+
+
+def _judge_object(key: Hashable, parts: list[Mapping], images: dict[Hashable, Verdict], generated: dict[Hashable, _Pages]) -> None:
     """Whether an object is an image, or holds generated code, judged by all of its mappings."""
     first = parts[0]
     memory = first.is_shared_memory or _is_memfd(first)
     executable = [m for m in parts if "x" in m.perms]
     if executable:
-        shared = [m for m in executable if "s" in m.perms]
-        writable = [m for m in parts if "s" in m.perms and "w" in m.perms]
-        if shared and (memory or any(_same_pages(one, other) for one in shared for other in writable)):
-            generated[key] = shared
-        elif name_of_device(first) or _is_zero(first.name):
-            return
-        else:
+        code = [m for m in executable if "s" in m.perms]
+        pages = _Pages(code)
+        if code and (memory or any(pages.show(m) for m in parts if "s" in m.perms and "w" in m.perms)):
+            generated[key] = pages
+        elif not _names_a_device(first) and not _is_zero(first.name):
             images[key] = IMAGE_MEMORY if memory else IMAGE_CODE
     elif not memory and SHARED_LIBRARY.search(object_name(first.name)):
         # A library of data alone (libicudata) has no code. Who only reads a file maps it from its beginning, in one piece.
@@ -153,24 +175,17 @@ def _judge_object(key: Hashable, parts: list[Mapping], images: dict[Hashable, Ve
             images[key] = IMAGE_LIBRARY
 
 
-def _same_pages(one: Mapping, other: Mapping) -> bool:
-    """Whether two mappings of one object show some of the same pages; if the table has no offsets they may."""
-    if one.offset is None or other.offset is None:
-        return True
-    return one.offset < other.offset + other.end - other.start and other.offset < one.offset + one.end - one.start
-
-
-def _mark_generated(mappings: Sequence[Mapping], verdicts: list[Verdict], generated: dict[Hashable, list[Mapping]]) -> None:
+def _mark_generated(mappings: Sequence[Mapping], verdicts: list[Verdict], generated: dict[Hashable, _Pages]) -> None:
     for position, mapping in enumerate(mappings):
         code = generated.get(object_of(mapping)) if mapping.name or mapping.inode else None
         if code is not None:
             if "x" in mapping.perms:
                 verdicts[position] = JIT_SHARED
-            elif any(_same_pages(mapping, other) for other in code):
+            elif code.show(mapping):
                 verdicts[position] = JIT_VIEW
 
 
-def name_of_device(mapping: Mapping) -> bool:
+def _names_a_device(mapping: Mapping) -> bool:
     """Whether the name is one of a device, or of the kernel's own objects."""
     return _DEVICE.match(mapping.name) is not None
 
@@ -229,7 +244,7 @@ def _file_verdict(mapping: Mapping, images: dict[Hashable, Verdict]) -> Verdict:
     if mapping.is_shared_memory:
         image = None if shared else images.get(object_of(mapping))
         return image or (SHM_ANON if name.startswith(b"[") else SHM_FILE)
-    if name_of_device(mapping):
+    if _names_a_device(mapping):
         return DEVICE_NAME
     if b"ht" in flags or name.startswith(b"/dev/hugepages/"):
         return SHM_HUGE

@@ -164,10 +164,9 @@ def mark_jvm_reserves(table: Table) -> None:
             if verdicts[position] is not ANON_NONE or not is_reserve:
                 continue
             verdicts[position] = JVM_RESERVE
-            for below in reversed(run[:i]):
-                if verdicts[below] is not ANON_RW or flag_set(mappings[below].flags) & {b"nr", b"nh"}:
-                    break
-                verdicts[below] = JVM_USED
+            while i and verdicts[run[i - 1]] is ANON_RW and not flag_set(mappings[run[i - 1]].flags) & {b"nr", b"nh"}:
+                i -= 1
+                verdicts[run[i]] = JVM_USED
 
 
 def _is_large(table: Table, position: int) -> bool:

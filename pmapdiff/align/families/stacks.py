@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from pmapdiff.align.families.objects import ANON_NONE, ANON_RW
+from pmapdiff.align.families.objects import ANON_NONE, ANON_RW, ARENA_NAMED
 from pmapdiff.align.families.verdict import GIB, KIB, MIB, TIB, Run, Table, Verdict, flag_set
 from pmapdiff.model import Mapping
 
@@ -58,6 +58,8 @@ def mark_arenas(table: Table) -> None:
     full: list[int] = []
     arenas_no_reserve = False
     for run in table.runs:
+        if run[0] and verdicts[run[0] - 1] is ARENA_NAMED:
+            _mark_rest_of_named_arena(table, run, size)
         done = 0
         for i, position in enumerate(run):
             mapping = mappings[position]
@@ -65,7 +67,7 @@ def mark_arenas(table: Table) -> None:
                 continue
             if mapping.flags in dont_fork or (mapping.start in _MIMALLOC_HINTS and table.top > _LARGE_ADDRESS_SPACE):
                 continue
-            length = _arena_length(table, run[i:], size, no_reserve)
+            length = _arena_length(table, run, i, size, no_reserve)
             if length:
                 arenas_no_reserve |= mapping.flags in no_reserve
                 for arena in run[i : i + length]:
@@ -80,18 +82,28 @@ def mark_arenas(table: Table) -> None:
             verdicts[position] = ARENA_FULL
 
 
-def _arena_length(table: Table, run: Run, size: int, no_reserve: frozenset[bytes | None]) -> int:
+def _mark_rest_of_named_arena(table: Table, run: Run, size: int) -> None:
+    """With the tunable glibc.mem.decorate_maps only what was used at first has a name (malloc/arena.c, alloc_new_heap)."""
+    named = table.mappings[run[0] - 1]
+    limit = named.start - named.start % size + size
+    for position in run if named.end == table.mappings[run[0]].start else ():
+        if table.mappings[position].end > limit or table.verdicts[position] not in (ANON_RW, ANON_NONE):
+            break
+        table.verdicts[position] = ARENA_NAMED
+
+
+def _arena_length(table: Table, run: Run, first: int, size: int, no_reserve: frozenset[bytes | None]) -> int:
     """How many mappings from the first one are arenas, the last of them a reserve; 0 if none."""
-    flags = table.mappings[run[0]].flags
+    flags = table.mappings[run[first]].flags
     before: Verdict | None = None
-    for length, position in enumerate(run, 1):
-        mapping, verdict = table.mappings[position], table.verdicts[position]
+    for i in range(first, len(run)):
+        mapping, verdict = table.mappings[run[i]], table.verdicts[run[i]]
         if verdict is ANON_NONE:
             # mprotect leaves MAP_NORESERVE as it is: if only the rest has it, somebody else has mapped the one over the other.
             if (mapping.flags in no_reserve) != (flags in no_reserve):
                 return 0
             if mapping.end % size == 0 and mapping.end - mapping.start < size:
-                return length
+                return i + 1 - first
             if mapping.end - mapping.start > _ARENA_HOLE_BYTES:
                 return 0
         elif verdict is not ANON_RW or mapping.end % size == 0 or (flags is None and before is verdict):
