@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 
 from pmapdiff.model import Mapping
@@ -10,9 +11,9 @@ from pmapdiff.model.counters import RSS
 from pmapdiff.model.mapping import DELETED
 from pmapdiff.text import decode
 
-# A library's bss of more than this, and of so many times its data, is taken for other memory.
+# A library's bss of more than this, and of so many times its size, is taken for other memory.
 _LEAST_MERGED_KIB = 1024
-_MANY_TIMES = 64
+_MANY_TIMES = 16
 SHARED_LIBRARY = re.compile(rb"\.so(\.[0-9.]+)?$")
 
 
@@ -39,25 +40,35 @@ def bss_owners(mappings: Sequence[Mapping]) -> dict[int, int]:
 
     It is the unnamed rw-p that starts where its object's rw-p segment ends (fs/binfmt_elf.c, set_brk and vm_brk_flags).
     """
+    sizes = object_sizes(mappings)
     owners: dict[int, int] = {}
     segment: Mapping | None = None
     for position, mapping in enumerate(mappings):
-        if segment is not None and not mapping.name and is_bss(segment, mapping):
+        if segment is not None and not mapping.name and is_bss(segment, mapping, sizes):
             owners[position] = position - 1
         # Most mappings of a large table have no name, and nothing to ask them.
         segment = mapping if mapping.name or mapping.inode else None
     return owners
 
 
-def is_bss(segment: Mapping, mapping: Mapping) -> bool:
-    """Whether a mapping is the bss of the object of the segment before it.
+def object_sizes(mappings: Sequence[Mapping]) -> dict[bytes, int]:
+    """How much of each file is mapped, in KiB, by name."""
+    sizes: dict[bytes, int] = defaultdict(int)
+    for mapping in mappings:
+        if mapping.name or mapping.inode:
+            sizes[mapping.name] += mapping.size_kib
+    return sizes
+
+
+def is_bss(segment: Mapping, mapping: Mapping, sizes: dict[bytes, int]) -> bool:
+    """Whether a mapping is the bss of the object of the segment before it; `sizes` are those of `object_sizes`.
 
     Between two libraries the kernel may have merged a bss with what was mapped into the hole behind it (Python's arenas, malloc's big blocks): one
-    that dwarfs the data of its library is rather that.
+    that dwarfs its library is rather that. (libtcmalloc has a bss of 10 times its size; the arenas behind zlib had 25 times that.)
     """
     if not (mapping.perms == "rw-p" == segment.perms and not mapping.name and not mapping.inode and segment.is_file and segment.end == mapping.start):
         return False
-    merged = mapping.size_kib > max(_LEAST_MERGED_KIB, _MANY_TIMES * segment.size_kib)
+    merged = mapping.size_kib > max(_LEAST_MERGED_KIB, _MANY_TIMES * sizes[segment.name])
     return not merged or SHARED_LIBRARY.search(object_name(segment.name)) is None
 
 

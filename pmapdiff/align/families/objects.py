@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from pmapdiff.align.families.verdict import Run, Verdict, flag_set
-from pmapdiff.align.labels import SHARED_LIBRARY, basename, is_bss, object_name
+from pmapdiff.align.labels import SHARED_LIBRARY, basename, is_bss, object_name, object_sizes
 from pmapdiff.model import Mapping
 
 KERNEL = Verdict("kernel", "mapped into every process by the kernel")
@@ -86,6 +86,7 @@ class Own(NamedTuple):
 def by_itself(mappings: Sequence[Mapping]) -> Own:
     """The verdict on each mapping without a look at its neighbours in the address space, but for a bss."""
     named = [m for m in mappings if m.name or m.inode]
+    sizes = object_sizes(named)
     objects: dict[Hashable, list[Mapping]] = defaultdict(list)
     for mapping in named:
         if mapping.is_file:
@@ -116,7 +117,7 @@ def by_itself(mappings: Sequence[Mapping]) -> Own:
         verdict = unnamed.get((perms, flags))
         if verdict is None:
             verdict = unnamed[perms, flags] = _anonymous_verdict(perms, all_executable)
-        if segment is not None and is_bss(segment, mapping) and object_of(segment) in images:
+        if segment is not None and is_bss(segment, mapping, sizes) and object_of(segment) in images:
             verdict, end = IMAGE_BSS, None
         elif verdict not in _OPEN:
             end = None
