@@ -10,7 +10,9 @@ class Relation(StrEnum):
     """Why mappings of two tables count as one region."""
 
     SAME = "same"
-    """They overlap, or (in another incarnation) are the same part of the same object."""
+    """They overlap and belong together, or (in another incarnation) are the same part of the same object."""
+    POSSIBLY_SAME = "possibly same"
+    """Anonymous memory at overlapping addresses that may as well be other memory: a guess."""
     MOVED = "moved"
     """The same part of the same file at another address."""
     POSSIBLY_MOVED = "possibly moved"
@@ -19,21 +21,6 @@ class Relation(StrEnum):
     """The same part of a file that took the place of another version of itself."""
     POSSIBLY_REPLACED = "possibly replaced"
     """Likewise, but more than one file, or another one, may be the version that it replaces: a guess."""
-
-    @property
-    def is_moved(self) -> bool:
-        """Whether the region stands at another address."""
-        return self in (Relation.MOVED, Relation.POSSIBLY_MOVED)
-
-    @property
-    def is_replaced(self) -> bool:
-        """Whether another file stands there now."""
-        return self in (Relation.REPLACED, Relation.POSSIBLY_REPLACED)
-
-    @property
-    def is_guess(self) -> bool:
-        """Whether the tables do not prove it."""
-        return self in (Relation.POSSIBLY_MOVED, Relation.POSSIBLY_REPLACED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +37,18 @@ class Component:
     parts_before: int = 0
     parts_after: int = 0
     reprotected: bool = False
+
+    @property
+    def possibly(self) -> bool:
+        """Whether it is a guess that the two sides are one region."""
+        return self.relation in (Relation.POSSIBLY_SAME, Relation.POSSIBLY_MOVED, Relation.POSSIBLY_REPLACED)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the two sides stand at different addresses."""
+        return self.relation in (Relation.MOVED, Relation.POSSIBLY_MOVED)
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the later side is of another file, which took the place of the earlier one's."""
+        return self.relation in (Relation.REPLACED, Relation.POSSIBLY_REPLACED)

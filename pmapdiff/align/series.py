@@ -111,7 +111,7 @@ class Follower:
             else:
                 track = self._sets.add()
                 self._tracks.append(_Track(Label("other", "", None, None, "")))
-            if component.relation.is_guess:
+            if component.possibly:
                 self._guessed.append(track)
             for j in component.after:
                 tracks[theirs[j]] = track

@@ -13,7 +13,6 @@ from pmapdiff.align import (
     Classifier,
     Component,
     Match,
-    Relation,
     Verdict,
     align_incarnations,
     align_same_process,
@@ -159,7 +158,7 @@ class _Builder:
         for component in self._components():
             before = tuple([self._before[i] for i in component.before])
             after = tuple([self._after[j] for j in component.after])
-            if component.relation is Relation.SAME and len(before) == len(after) and self._are_unchanged(before, after):
+            if not (component.moved or component.replaced) and len(before) == len(after) and self._are_unchanged(before, after):
                 continue
             delta = self._delta(before, after)
             if after:
@@ -170,7 +169,7 @@ class _Builder:
             mapping, owner = side[position], owners.get(position)
             yield Change(
                 kinds=self._kinds(component, delta),
-                possibly=component.relation.is_guess,
+                possibly=component.possibly,
                 family=verdicts[position].family,
                 name=display_name(mapping, None if owner is None else side[owner]),
                 path=None if mapping.path is None else decode(mapping.path),
@@ -231,15 +230,15 @@ class _Builder:
         # With the address range unchanged, what is resident or paged out decides: paging alone is neither. Huge pages of
         # hugetlbfs are not in Rss.
         grown = size or sum(delta[index] or 0 for index in _RESIDENT)
-        same_place = component.relation is Relation.SAME and self._addresses_count
+        same_place = not component.moved and self._addresses_count
         holds = {
             "grew": grown > 0,
             "shrank": grown < 0,
-            "moved": component.relation.is_moved,
+            "moved": component.moved,
             "split": same_place and component.parts_after > component.parts_before,
             "merged": same_place and component.parts_after < component.parts_before,
             "reprotected": component.reprotected,
-            "replaced": component.relation.is_replaced,
+            "replaced": component.replaced,
             "dirtied": dirty > 0,
             "cleaned": dirty < 0,
         }

@@ -16,9 +16,10 @@ KINDS = ("new", "gone", "grew", "shrank", "moved", "split", "merged", "reprotect
 class Change:
     """One region that is not what it was.
 
-    `kinds` are of `KINDS`, in their order. `possibly` marks an alignment that is a guess (anonymous memory moved). `name` is for
-    people and not yet printable; `path` is None for memory without a file. `delta` is after - before in KiB, in the order of
-    `FIGURES`, None where either table lacks the figure. `family_reason` is the rule that says which family it is.
+    `kinds` are of `KINDS`, in their order. `possibly` marks an alignment that is a guess (anonymous memory that moved, or that may as
+    well be other memory at the same addresses). `name` is for people and not yet printable; `path` is None for memory without a
+    file. `delta` is after - before in KiB, in the order of `FIGURES`, None where either table lacks the figure. `family_reason` is the rule that
+    says which family it is.
     """
 
     kinds: tuple[str, ...]

@@ -202,7 +202,8 @@ def sort_key(row: Change | FamilyChange | ProcessComparison, sort: str | None) -
 def change_words(change: Change, *, narrow: bool = False) -> str:
     """`grew, dirtied`; a guess says so. Where there is little room, the headline, and that another file is behind it."""
     kinds = [kind for kind in change.kinds if not narrow or kind in (change.kinds[0], "replaced")]
-    return ", ".join(f"possibly {kind}" if change.possibly and kind in ("moved", "replaced") else kind for kind in kinds)
+    doubtful = next((kind for kind in ("moved", "replaced") if kind in change.kinds), change.kinds[0]) if change.possibly else None
+    return ", ".join(f"possibly {kind}" if kind == doubtful else kind for kind in kinds)
 
 
 def region_name(change: Change) -> str:

@@ -189,6 +189,122 @@ def test_among_equal_sizes_the_closest_residency_moved() -> None:
     assert aligned(after, before) == {((1,), (0,), Relation.POSSIBLY_MOVED), ((0,), (), Relation.SAME)}
 
 
+@pytest.mark.parametrize("family", ["thread-stack", "malloc-arena", "heap"])
+def test_stacks_arenas_and_heaps_do_not_move(family: str) -> None:
+    """mremap moves blocks; a stack gone and one like it elsewhere are two threads."""
+    before, after = [make(A, A + M, rss=600)], [make(A + 50 * M, A + 51 * M, rss=600)]
+    assert {c.relation for c in align_same_process(before, after, ([family], [family]))} == {Relation.SAME}
+    assert {c.relation for c in align_same_process(before, after, (["anon"], ["anon"]))} == {Relation.POSSIBLY_MOVED}
+
+
+def test_of_many_mappings_of_a_file_the_most_alike_moved() -> None:
+    before = [file(A, A + M, "r--s", 0, rss=8), file(A + 2 * M, A + 3 * M, "r--s", 0, rss=400)]
+    after = [file(A + 20 * M, A + 24 * M, "r--s", 0, rss=400), file(A + 30 * M, A + 34 * M, "r--s", 0, rss=8)]
+    assert aligned(before, after) == {((0,), (1,), Relation.MOVED), ((1,), (0,), Relation.MOVED)}
+
+
+def both_ways(before: list[Mapping], after: list[Mapping]) -> set[Relation]:
+    """How two tables that are one region are related; the other way round it is the same."""
+    back = only(after, before)
+    assert back.relation is only(before, after).relation
+    return {back.relation}
+
+
+def test_memory_without_a_common_boundary_may_be_other_memory() -> None:
+    """Freed and mapped anew in the hole, or cut and grown: nobody knows."""
+    overlapping = [make(A, A + 4 * M, rss=600)], [make(A + M, A + 6 * M, rss=700)]
+    assert both_ways(*overlapping) == {Relation.POSSIBLY_SAME}
+    within = [make(A, A + 9 * M, rss=600)], [make(A + M, A + 2 * M, rss=100)]
+    assert both_ways(*within) == {Relation.POSSIBLY_SAME}
+    assert only(*within).possibly
+
+
+@pytest.mark.parametrize(
+    ("rss", "relation"),
+    [(1024, Relation.SAME), (800, Relation.SAME), (700, Relation.POSSIBLY_SAME), (0, Relation.POSSIBLY_SAME), (5000, Relation.SAME)],
+)
+def test_memory_with_one_common_boundary_is_other_memory_if_it_was_refilled(rss: int, relation: Relation) -> None:
+    """1 MiB, all of it resident, of which at least 768 KiB must still be for its being the same to be sure."""
+    assert both_ways([make(A, A + M, rss=1024)], [make(A - 7 * M, A + M, rss=rss)]) == {relation}
+    assert both_ways([make(A, A + M, rss=1024)], [make(A, A + 8 * M, rss=rss)]) == {relation}
+
+
+def test_swapped_out_is_not_given_back() -> None:
+    assert both_ways([make(A, A + M, rss=1024)], [make(A, A + 2 * M, rss=24, swap=1000)]) == {Relation.SAME}
+
+
+def test_nothing_is_refilled_where_residency_is_unknown() -> None:
+    before, after = ([make(A, end, rss=rss)] for end, rss in ((A + M, 1024), (A + 2 * M, 0)))
+    assert both_ways(before, after) == {Relation.POSSIBLY_SAME}
+    assert both_ways(list(in_form(before, "maps")), list(in_form(after, "maps"))) == {Relation.SAME}
+
+
+def test_with_both_boundaries_it_may_be_refilled() -> None:
+    """madvise(DONTNEED) gives all of it back."""
+    assert both_ways([make(A, A + M, rss=1024)], [make(A, A + M)]) == {Relation.SAME}
+
+
+def test_a_reserve_is_there_to_be_filled() -> None:
+    before, after = make(A, A + M, rss=8), make(A, A + 8 * M, rss=8000)
+    assert both_ways([before], [after]) == {Relation.POSSIBLY_SAME}
+    assert both_ways([before._replace(flags=b"rd wr nr")], [after._replace(flags=b"rd wr nr")]) == {Relation.SAME}
+    committed = [make(A, A + M, rss=1024), make(A + M, A + 8 * M, "---p")], [make(A, A + 4 * M, rss=4096), make(A + 4 * M, A + 8 * M, "---p")]
+    assert both_ways(*committed) == {Relation.SAME}
+
+
+def test_two_stacks_with_one_end_in_common_are_of_two_threads() -> None:
+    def stack(pages: int) -> list[Mapping]:
+        return [make(A - (pages + 1) * PAGE, A - pages * PAGE, "---p"), make(A - pages * PAGE, A, rss=8)]
+
+    assert both_ways(stack(8), stack(20)) == {Relation.POSSIBLY_SAME}
+    assert both_ways(stack(8), stack(8)) == {Relation.SAME}
+
+
+def test_the_guard_of_a_stack_is_gone() -> None:
+    stack = [make(A, A + PAGE, "---p"), make(A + PAGE, A + 33 * PAGE, rss=8)]
+    assert both_ways(stack, stack[1:]) == {Relation.SAME}
+
+
+def test_what_is_cut_out_of_a_mapping_that_is_still_there() -> None:
+    """The middle piece shares no boundary with the whole, but the outer ones do."""
+    whole, pieces = [make(A, A + 9 * M)], [make(A, A + M), make(A + 3 * M, A + 4 * M), make(A + 8 * M, A + 9 * M)]
+    assert both_ways(whole, pieces) == {Relation.SAME}
+
+
+def test_a_neighbour_that_grew_over_what_is_gone() -> None:
+    """The lower one shares nothing with what stands there now but some addresses; the upper one its end."""
+    before = [make(A, A + 4 * M, rss=40), make(A + 5 * M, A + 9 * M, rss=40)]
+    assert aligned(before, [make(A + 2 * M, A + 9 * M, rss=60)]) == {((0,), (), Relation.SAME), ((1,), (0,), Relation.SAME)}
+
+
+def test_reprotected_in_pieces_and_grown_at_one_end() -> None:
+    before = [make(A, A + 8 * PAGE)]
+    after = [make(A, A + 2 * PAGE, "r--p"), make(A + 2 * PAGE, A + 5 * PAGE), make(A + 5 * PAGE, A + 12 * PAGE, "r-xp")]
+    assert both_ways(before, after) == {Relation.SAME}
+
+
+@pytest.mark.parametrize("flag", [b"nr", b"ht", b"gd", b"mw"])
+def test_memory_born_with_other_flags_is_other_memory(flag: bytes) -> None:
+    before = make(A, A + M, rss=600)
+    assert len(aligned([before], [before._replace(flags=b" rd wr " + flag)])) == 2
+
+
+@pytest.mark.parametrize("flag", [b"ac", b"lo", b"dd", b"hg", b"nh", b"sd", b"lf", b"zz"])
+def test_flags_that_change_say_nothing(flag: bytes) -> None:
+    before = make(A, A + M, rss=600)
+    assert both_ways([before], [before._replace(flags=b" rd wr " + flag)]) == {Relation.SAME}
+
+
+def test_flags_that_one_table_lacks_say_nothing() -> None:
+    before = make(A, A + M, rss=600)
+    assert both_ways([before._replace(flags=None)], [before._replace(flags=b"rd wr nr")]) == {Relation.SAME}
+
+
+def test_the_heap_is_the_same_however_little_is_left() -> None:
+    heap = make(A, A + 9 * M, name=b"[heap]", rss=9000)
+    assert both_ways([heap], [heap._replace(start=A + M, end=A + 2 * M)]) == {Relation.SAME}
+
+
 def test_kernel_mappings_never_move_by_guess() -> None:
     before, after = (make(start, start + 2 * PAGE, "r-xp", b"[vdso]", rss=8) for start in (A, A + M))
     assert aligned([before], [after]) == {((0,), (), Relation.SAME), ((), (0,), Relation.SAME)}
@@ -242,6 +358,13 @@ def test_one_side_is_empty() -> None:
     assert aligned([], table) == {((), (0,), Relation.SAME), ((), (1,), Relation.SAME)}
     assert aligned(table, []) == {((0,), (), Relation.SAME), ((1,), (), Relation.SAME)}
     assert aligned([], []) == set()
+
+
+def test_a_torn_table_shows_a_mapping_twice() -> None:
+    """Both rows are the same region, though only one of them stands where it does now."""
+    twice = [make(A, A + 4 * M), make(A + M, A + 9 * M)]
+    c = only(twice, [make(A, A + M)])
+    assert (c.parts_before, c.parts_after) == (1, 1)
 
 
 def test_a_torn_table_overlaps_itself() -> None:
