@@ -24,11 +24,12 @@ _Key = Callable[[Component], Hashable]
 
 
 def pair_moved(components: list[Component], before: Side, after: Side) -> list[Component]:
-    """Pair what is only on one side: files by inode and offset, anonymous memory by likeness."""
-    gone = [c for c in components if not c.after]
-    new = [c for c in components if not c.before]
-    if not gone or not new:
-        return components
+    """Pair what is only on one side: files by inode and offset, anonymous memory by likeness.
+
+    What could be paired with several is paired in the order of the addresses, on both sides.
+    """
+    gone = sorted((c for c in components if not c.after), key=lambda c: c.before)
+    new = sorted((c for c in components if not c.before), key=lambda c: c.after)
     pairs = [c for c in components if c.before and c.after]
     # Of one file's mappings at one offset those that are most alike: a file may be mapped many times.
     for size, resident in ((True, True), (True, False), (False, True), (False, False)):
