@@ -187,6 +187,8 @@ class AddressSpace:
 
     def unmap(self, start: int, pages: int) -> None:
         """munmap."""
+        if not pages:
+            return
         gone = self._isolate(start, start + pages)
         self._take_runs(start, start + pages)
         for vma in gone:

@@ -15,11 +15,14 @@ Action: TypeAlias = "Callable[[History], None]"
 
 
 class History:
-    """One process and what it does; the same for the same seed. `actions` are all that it does, if given."""
+    """One process and what it does; the same for the same seed.
 
-    def __init__(self, seed: int, actions: Sequence[Action] | None = None) -> None:
+    `actions` are all that it does, if given. In a `space` of its own there is a program from the start.
+    """
+
+    def __init__(self, seed: int, actions: Sequence[Action] | None = None, space: AddressSpace | None = None) -> None:
         self.random = Random(seed)
-        self.space = AddressSpace()
+        self.space = space or AddressSpace()
         self._inode = 100
         self._blocks: list[tuple[int, int]] = []
         self._stacks: list[tuple[int, int]] = []
@@ -29,7 +32,8 @@ class History:
         self._reserves: list[tuple[int, int]] = []
         self._files = [self._file(b"/var/data/%d" % i, self.random.choice((64, 300, 2000))) for i in range(4)]
         self._objects = [self._file(b"/usr/lib/lib%d.so" % i, self.random.randint(8, 60)) for i in range(8)]
-        self._start()
+        if space is None:
+            self._start()
         self._actions = list(ACTIONS if actions is None else actions)
         # Programs differ in what they do most.
         self._weights = [1 if actions else ACTIONS[action] * self.random.choice((0, 1, 1, 2, 6)) for action in self._actions]
