@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pmapdiff.align.kinds import Side, is_anonymous
 from pmapdiff.align.runs import Run, runs_by_kind
+from pmapdiff.align.sets import DisjointSets
 
 # How much of what two mappings have in common must have been filled or dropped, if only one boundary speaks for them, to be likely other memory.
 _REFILLED = 0.25
@@ -47,25 +48,6 @@ def regions(before: Side, after: Side) -> list[Region]:
     return found
 
 
-class _Sets:
-    """Disjoint sets of numbers from 0 on."""
-
-    def __init__(self, size: int) -> None:
-        self._parent = list(range(size))
-
-    def find(self, item: int) -> int:
-        parent = self._parent
-        while parent[item] != item:
-            parent[item] = parent[parent[item]]
-            item = parent[item]
-        return item
-
-    def join(self, one: int, other: int) -> None:
-        one, other = self.find(one), self.find(other)
-        if one != other:
-            self._parent[max(one, other)] = min(one, other)
-
-
 def _connect(ours: list[Run], theirs: list[Run], *, anonymous: bool) -> list[Region]:
     """The regions of one kind."""
     shift = len(ours)
@@ -89,7 +71,7 @@ def _grouped(ours: Sequence[Run], theirs: Sequence[Run], sure: Sequence[_Overlap
         overlaps[overlap.ours] += 1
         overlaps[shift + overlap.theirs] += 1
     found = [Region(*((run.rows, []) if number < shift else ([], run.rows)), sure=True) for number, run in enumerate(runs) if not overlaps[number]]
-    sets = _Sets(len(runs))
+    sets = DisjointSets(len(runs))
     guessed: set[int] = set()
     for are_sure, chosen in ((True, sure), (False, guesses)):
         for overlap in chosen:
