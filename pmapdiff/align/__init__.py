@@ -3,10 +3,11 @@
 from pmapdiff.align.buckets import BUILT_IN, Bucket, Classifier, parse_buckets
 from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.families import FAMILIES, Verdict, classify, explain
-from pmapdiff.align.history import History, RegionHistory, Sample, ServiceHistory, trace
+from pmapdiff.align.history import History, RegionHistory, ServiceHistory, trace
 from pmapdiff.align.incarnation import align_incarnations
 from pmapdiff.align.pairing import Match, looks_same, pair_processes
 from pmapdiff.align.same_process import align_same_process, unequal_parts
+from pmapdiff.align.samples import Sample, Samples, add_samples
 
 __all__ = [
     "BUILT_IN",
@@ -19,8 +20,10 @@ __all__ = [
     "RegionHistory",
     "Relation",
     "Sample",
+    "Samples",
     "ServiceHistory",
     "Verdict",
+    "add_samples",
     "align_incarnations",
     "align_same_process",
     "classify",

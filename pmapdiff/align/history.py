@@ -11,24 +11,10 @@ from pmapdiff import model
 from pmapdiff.align.buckets import BUILT_IN, Classifier
 from pmapdiff.align.families import explain
 from pmapdiff.align.pairing import Match, looks_same, pair_processes
+from pmapdiff.align.samples import NOT_THERE, Sample, Samples
 from pmapdiff.align.series import Follower, Region
-from pmapdiff.model import Capture, Figures, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Totals
+from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Totals
 from pmapdiff.model.counters import sum_figures
-
-
-class Sample(NamedTuple):
-    """A region in one snapshot: the number of its mappings, from where to where they lie, and their figures in KiB.
-
-    One without mappings was not there: then its figures are 0.
-    """
-
-    mappings: int
-    start: int
-    end: int
-    figures: Figures
-
-
-NOT_THERE = Sample(0, 0, 0, sum_figures(()))
 
 
 class Incarnation(NamedTuple):
@@ -41,16 +27,11 @@ class Incarnation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RegionHistory:
-    """One region of a service through a series. Of each snapshot a sample, None where there is no table: a gap."""
+    """One region of a service through a series."""
 
     region: Region
     id: str
-    samples: tuple[Sample | None, ...]
-
-    def ends(self) -> tuple[Sample, Sample]:
-        """The first and the last sample of the series."""
-        known = [sample for sample in self.samples if sample is not None]
-        return known[0], known[-1]
+    samples: Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,28 +160,18 @@ def _add(service: _Service, step: int, ref: SnapshotRef, capture: Capture, class
 def _history(service: _Service, refs: Sequence[SnapshotRef]) -> ServiceHistory:
     steps = range(len(refs))
     regions = []
+    tables = tuple(service.tables)
     for region in service.follower.regions():
         ref = refs[region.first_step]
         identity = f"{region.first_start:x}@{region.first_step + 1 if ref.id is None else ref.id}"
-        regions.append(RegionHistory(region, identity, _samples(region, service.tables, len(refs))))
+        runs = tuple([(step, _sample(mappings)) for step, mappings in region.spans])
+        regions.append(RegionHistory(region, identity, Samples(runs, tables, len(refs))))
     return ServiceHistory(
         tuple(service.incarnations),
         tuple(service.captures.get(step) for step in steps),
         tuple(service.totals.get(step) for step in steps),
         tuple(regions),
     )
-
-
-def _samples(region: Region, tables: Sequence[int], size: int) -> tuple[Sample | None, ...]:
-    samples: list[Sample | None] = [None] * size
-    spans = iter((*region.spans, (size, ())))
-    current, (following, mappings) = NOT_THERE, next(spans)
-    for step in tables:
-        while step >= following:
-            current = _sample(mappings)
-            following, mappings = next(spans)
-        samples[step] = current
-    return tuple(samples)
 
 
 def _sample(mappings: Sequence[model.Mapping]) -> Sample:

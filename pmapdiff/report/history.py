@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TextIO
 
-from pmapdiff.align import History, Match, RegionHistory, ServiceHistory
+from pmapdiff.align import History, Match, RegionHistory, Samples, ServiceHistory
 from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import Samples, add_samples, change_of, figure_name, figure_title, has_changed, rows_of, value
+from pmapdiff.report.regions import change_of, figure_name, figure_title, has_changed, largest, rows_of, sum_of, value
 from pmapdiff.report.shape import MAIN_FIGURES, process_title
 from pmapdiff.report.sparkline import gaps, sparkline
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
@@ -83,7 +83,7 @@ def _write_in_full(history: History, service: ServiceHistory, known: RegionHisto
 
 
 def _write_steps(history: History, service: ServiceHistory, samples: Samples, view: View, out: TextIO) -> None:
-    figures = [f for f in MAIN_FIGURES if f != "swap_kib" or any(value(s, f) for s in samples)]
+    figures = [f for f in MAIN_FIGURES if f != "swap_kib" or any(value(s, f) for s in samples.distinct())]
     restarts = service.restarts()
     steps = service.lifetime
     late = gaps([history.snapshots[step].taken_at_us for step in steps])
@@ -127,7 +127,7 @@ def _write_overview(history: History, service: ServiceHistory, view: View, figur
     if found.hidden or found.unchanged:
         more = f"{plural(found.hidden, 'more')} and " if found.hidden else ""
         rows.append(_overview_row(history, service, found.rest, figure, view, f"{more}{found.unchanged:,} unchanged"))
-    total = add_samples([known.samples for known in service.regions], len(service.captures))
+    total = sum_of(service, [known.samples for known in service.regions])
     rows += [[], _overview_row(history, service, total, figure, view, "in all")]
     write_table([*_OVERVIEW, "Family" if view.by == "family" else "Mapping"], frozenset([3, 4]), rows, view, out)
 
@@ -139,9 +139,7 @@ def _write_all_services(history: History, view: View, figure: str, out: TextIO) 
     if limit and len(found) > limit:
         found = [(service, row) for service, row in found if has_changed(row.samples)] or found
     if view.sort not in ("name", "address"):
-        found.sort(
-            key=lambda item: (-abs(change_of(item[1].samples, figure) or 0), -max((value(s, figure) or 0 for s in item[1].samples), default=0))
-        )
+        found.sort(key=lambda item: (-abs(change_of(item[1].samples, figure) or 0), -largest(item[1].samples, figure)))
     shown = found[:limit] if limit else found
     _line(f"{figure_title(figure)} of the regions of {len(history.services):,} services that changed most", "bold", view, out)
     rows = [_overview_row(history, service, row.samples, figure, view, f"{process_title(service.process)}: {row.name}") for service, row in shown]
@@ -152,6 +150,6 @@ def _write_all_services(history: History, view: View, figure: str, out: TextIO) 
 
 
 def _overview_row(history: History, service: ServiceHistory, samples: Samples, figure: str, view: View, name: str) -> Row:
-    known = [v for sample in samples if (v := value(sample, figure)) is not None]
+    known = [v for sample in samples.distinct() if (v := value(sample, figure)) is not None]
     first, last = (known[0], known[-1]) if known else (None, None)
     return [format_kib(first), format_kib(last), _delta(change_of(samples, figure)), _blocks(history, service, samples, figure, view), name]

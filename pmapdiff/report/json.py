@@ -179,7 +179,7 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
 def _sample_value(sample: Sample | None) -> dict[str, Any] | None:
     if sample is None:
         return None
-    place = {"start": hex(sample.start), "end": hex(sample.end)} if sample.mappings else {"start": None, "end": None}
+    place = {"start": hex(sample.start), "end": hex(sample.end)} if sample.end else {"start": None, "end": None}
     return {"mappings": sample.mappings, **place, **figures_dict(sample.figures)}
 
 

@@ -7,11 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pmapdiff.align import History, RegionHistory, Sample, ServiceHistory
-from pmapdiff.align.history import NOT_THERE
+from pmapdiff.align import History, RegionHistory, Sample, Samples, ServiceHistory, add_samples
 from pmapdiff.errors import UsageError
 from pmapdiff.model import FIGURE_INDEX
-from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View
 from pmapdiff.report.shape import MAIN_FIGURES
 from pmapdiff.text import printable
@@ -19,8 +17,6 @@ from pmapdiff.text import printable
 _ADDRESS = re.compile(r"(?:0x)?([0-9a-f]{4,16})(?:-(?:0x)?[0-9a-f]{4,17})?", re.ASCII | re.IGNORECASE)
 _ID = re.compile(r"(?:0x)?([0-9a-f]{1,16})@([0-9]{1,18})", re.ASCII)
 _FIGURES = ("footprint", "rss", "size")
-
-Samples = tuple[Sample | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,30 +106,24 @@ def last_less_first(values: Sequence[int | None]) -> int | None:
 
 def change_of(samples: Samples, figure: str) -> int | None:
     """How much a figure changed from the first to the last sample that has it, in KiB."""
-    return last_less_first([value(sample, figure) for sample in samples])
+    return last_less_first([value(sample, figure) for sample in samples.distinct()])
+
+
+def largest(samples: Samples, figure: str) -> int:
+    """The largest value that a figure had, in KiB; 0 if it is not known."""
+    return max((value(sample, figure) or 0 for sample in samples.distinct()), default=0)
 
 
 def has_changed(samples: Samples) -> bool:
     """Whether its number of mappings or one of the main figures is not the same throughout."""
-    known = [(sample.mappings, *(value(sample, figure) for figure in MAIN_FIGURES)) for sample in samples if sample is not None]
-    return any(sample != known[0] for sample in known)
+    known = ((sample.mappings, *(value(sample, figure) for figure in MAIN_FIGURES)) for sample in samples.distinct())
+    first = next(known, None)
+    return any(sample != first for sample in known)
 
 
-def add_samples(rows: Sequence[Samples], length: int) -> Samples:
-    """The sum of several regions, or families: a gap where any of them has one."""
-    if not rows:
-        return (NOT_THERE,) * length
-    return tuple(_add([row[step] for row in rows]) for step in range(length))
-
-
-def _add(samples: Sequence[Sample | None]) -> Sample | None:
-    known = [sample for sample in samples if sample is not None]
-    if len(known) < len(samples):
-        return None
-    there = [sample for sample in known if sample.mappings]
-    if not there:
-        return NOT_THERE
-    return Sample(sum(s.mappings for s in there), min(s.start for s in there), max(s.end for s in there), sum_figures(s.figures for s in there))
+def sum_of(service: ServiceHistory, rows: Sequence[Samples]) -> Samples:
+    """The sum of several regions of a service."""
+    return add_samples(rows, service.regions[0].samples.tables if service.regions else (), len(service.captures))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +153,10 @@ def rows_of(service: ServiceHistory, view: View, figure: str, top: int) -> Serie
     groups: dict[str, list[RegionHistory]] = defaultdict(list)
     for known in service.regions:
         groups[_group_of(known, view)].append(known)
-    length = len(service.captures)
     rows = [
         SeriesRow(
             name if view.by == "family" else _title_of(members),
-            add_samples([m.samples for m in members], length) if len(members) > 1 else members[0].samples,
+            sum_of(service, [m.samples for m in members]) if len(members) > 1 else members[0].samples,
             tuple(members),
         )
         for name, members in groups.items()
@@ -182,7 +171,7 @@ def rows_of(service: ServiceHistory, view: View, figure: str, top: int) -> Serie
     kept = {id(row) for row in shown}
     rest = [row for row in rows if id(row) not in kept]
     hidden = sum(id(row) not in kept for row in changed)
-    return SeriesRows(tuple(shown), hidden, _rest(service, rest), len(rest) - hidden)
+    return SeriesRows(tuple(shown), hidden, sum_of(service, [row.samples for row in rest]), len(rest) - hidden)
 
 
 def _group_of(known: RegionHistory, view: View) -> str:
@@ -198,12 +187,6 @@ def _title_of(members: Sequence[RegionHistory]) -> str:
     return f"{len(members):,} × {title}" if len(members) > 1 else title
 
 
-def _rest(service: ServiceHistory, rest: Sequence[SeriesRow]) -> Samples:
-    added = add_samples([row.samples for row in rest], len(service.captures))
-    gap = [any(known.samples[step] is None for known in service.regions) for step in range(len(added))]
-    return tuple(None if missing else sample for missing, sample in zip(gap, added, strict=True))
-
-
 def found_change(history: History, view: View) -> bool:
     """Whether any region changed, by at least the threshold if there is one."""
     return any(has_changed(known.samples) and _is_large(known.samples, view) for service in history.services for known in service.regions)
@@ -213,7 +196,7 @@ def _is_large(samples: Samples, view: View) -> bool:
     if view.threshold_kib <= 0:
         return True
     for figure in MAIN_FIGURES:
-        known = [v for sample in samples if (v := value(sample, figure)) is not None]
+        known = [v for sample in samples.distinct() if (v := value(sample, figure)) is not None]
         if known and max(known) - min(known) >= view.threshold_kib:
             return True
     return False
@@ -224,8 +207,7 @@ def _order(row: SeriesRow, view: View, figure: str) -> tuple[float, float, float
         return (0, 0, 0, row.name)
     if view.sort == "address" and row.regions:
         return (row.regions[0].region.first_start, 0, 0, row.name)
-    largest = max((value(sample, figure) or 0 for sample in row.samples), default=0)
-    return (-abs(change_of(row.samples, figure) or 0), -abs(change_of(row.samples, "size_kib") or 0), -largest, row.name)
+    return (-abs(change_of(row.samples, figure) or 0), -abs(change_of(row.samples, "size_kib") or 0), -largest(row.samples, figure), row.name)
 
 
 def region_title(known: RegionHistory) -> str:
