@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pmapdiff import model
 from pmapdiff.align.buckets import BUILT_IN, Classifier
 from pmapdiff.align.families import explain
+from pmapdiff.align.lineage import RULES
 from pmapdiff.align.pairing import Match, looks_same, pair_processes
 from pmapdiff.align.samples import NOT_THERE, Sample, Samples
 from pmapdiff.align.series import Follower, Region
@@ -103,41 +104,94 @@ def trace(
         snapshots = tuple(snapshots)
         last_seen = {capture.process.identity: snapshot.ref.taken_at_us for snapshot in snapshots for capture in snapshot.captures}
     refs: list[SnapshotRef] = []
-    by_host: dict[str, list[_Service]] = defaultdict(list)
+    by_host: dict[str, _Services] = defaultdict(_Services)
     for step, snapshot in enumerate(snapshots):
         refs.append(snapshot.ref)
         services = by_host["" if across_hosts else snapshot.ref.host]
-        for service, capture, match in list(_assign(services, snapshot, last_seen, same)):
-            if service is None:
-                service = _Service(capture.process, [Incarnation(step, capture.process, match)])
-                services.append(service)
-            elif match is not Match.SAME:
-                service.incarnations.append(Incarnation(step, capture.process, match))
-                service.restarted = True
-            _add(service, step, snapshot.ref, capture, classifier)
-    return History(tuple(refs), tuple(_history(service, refs) for services in by_host.values() for service in services))
+        for number, capture, match in services.assign(snapshot, last_seen, same):
+            _add(services.note(number, step, capture.process, match), step, snapshot.ref, capture, classifier)
+    return History(tuple(refs), tuple(_history(service, refs) for services in by_host.values() for service in services.known))
 
 
-def _assign(
-    services: Sequence[_Service], snapshot: Snapshot, last_seen: Mapping[ProcessIdentity, int], same: bool | None
-) -> Iterator[tuple[_Service | None, Capture, Match]]:
-    """To which service each capture belongs, and why; None for one that was not seen yet."""
-    captures = snapshot.captures
-    if len(services) == len(captures) == 1 and not (services[0].process.identity.boot_id and captures[0].process.identity.boot_id):
-        # Tables without identity, one a snapshot: compared with each other whatever they are called.
-        known, table = services[0].table, captures[0].table
-        if same is None:
-            same = looks_same(known.mappings if known else (), table.mappings if table else ())
-        yield services[0], captures[0], Match.SAME if same else Match.RESTARTED
-        return
+class _Services:
+    """The services of a host: found by process, or by what another incarnation has in common, without looking at all that ever were."""
 
-    def coexisted(i: int, j: int) -> bool:
-        known = services[i]
-        return captures[j].process.had_started_by(known.seen_us) or last_seen.get(known.process.identity, 0) > snapshot.ref.taken_at_us
+    def __init__(self) -> None:
+        self.known: list[_Service] = []
+        self._by_process: dict[Hashable, int] = {}
+        self._by_rule: dict[Hashable, dict[int, None]] = defaultdict(dict)
 
-    for i, j, match in pair_processes([s.process for s in services], [c.process for c in captures], coexisted):
-        if j is not None:
-            yield (None if i is None else services[i]), captures[j], match
+    def note(self, number: int | None, step: int, process: ProcessInfo, match: Match) -> _Service:
+        """The service of this number (None: a new one), which is this process now."""
+        if number is None:
+            number = len(self.known)
+            self.known.append(_Service(process, [Incarnation(step, process, match)]))
+        elif match is not Match.SAME:
+            self._forget(number)
+            service = self.known[number]
+            service.process, service.restarted = process, True
+            service.incarnations.append(Incarnation(step, process, match))
+        else:
+            return self.known[number]
+        for name in _names_of(process.identity):
+            self._by_process[name] = number
+        for key in _keys_of(process):
+            self._by_rule[key][number] = None
+        return self.known[number]
+
+    def _forget(self, number: int) -> None:
+        process = self.known[number].process
+        for name in _names_of(process.identity):
+            if self._by_process.get(name) == number:
+                del self._by_process[name]
+        for key in _keys_of(process):
+            del self._by_rule[key][number]
+
+    def assign(self, snapshot: Snapshot, last_seen: Mapping[ProcessIdentity, int], same: bool | None) -> list[tuple[int | None, Capture, Match]]:
+        """To which service each capture belongs, by its number, and why; None for one that was not seen yet."""
+        captures = snapshot.captures
+        if len(self.known) == len(captures) == 1 and not (self.known[0].process.identity.boot_id and captures[0].process.identity.boot_id):
+            # Tables without identity, one a snapshot: compared with each other whatever they are called.
+            known, table = self.known[0].table, captures[0].table
+            if same is None:
+                same = looks_same(known.mappings if known else (), table.mappings if table else ())
+            return [(0, captures[0], Match.SAME if same else Match.RESTARTED)]
+        now_us = snapshot.ref.taken_at_us
+        numbers = self._candidates(captures, now_us, last_seen)
+        services = [self.known[number] for number in numbers]
+        until_us = [service.seen_us if service.seen_us <= now_us else 0 for service in services]
+        pairs = pair_processes([s.process for s in services], [c.process for c in captures], until_us)
+        return [(None if i is None else numbers[i], captures[j], match) for i, j, match in pairs if j is not None]
+
+    def _candidates(self, captures: Sequence[Capture], now_us: int, last_seen: Mapping[ProcessIdentity, int]) -> list[int]:
+        """The numbers of the services that some capture may belong to."""
+        found: dict[int, None] = {}
+        for capture in captures:
+            process = capture.process
+            numbers = [self._by_process[name] for name in _names_of(process.identity) if name in self._by_process]
+            found.update(dict.fromkeys(numbers))
+            if not numbers:
+                for key in _keys_of(process):
+                    others = self._by_rule.get(key, ())
+                    found.update(dict.fromkeys(n for n in others if self._may_be_over(self.known[n], now_us, last_seen)))
+        return sorted(found)
+
+    @staticmethod
+    def _may_be_over(service: _Service, now_us: int, last_seen: Mapping[ProcessIdentity, int]) -> bool:
+        """Whether its process may have ended by then, or, where the snapshots are not in the order of time, not have begun."""
+        if service.seen_us > now_us:
+            return not service.process.had_started_by(now_us)
+        return last_seen.get(service.process.identity, 0) <= now_us
+
+
+def _names_of(identity: ProcessIdentity) -> list[Hashable]:
+    """What a process is found by: itself, and whatever program runs in it."""
+    return [identity, identity[:3]] if identity.boot_id else [identity]
+
+
+def _keys_of(process: ProcessInfo) -> list[Hashable]:
+    """What a process has in common with other incarnations of the same service."""
+    return [(number, key) for number, rule in enumerate(RULES) if (key := rule(process)) is not None]
 
 
 def _add(service: _Service, step: int, ref: SnapshotRef, capture: Capture, classifier: Classifier) -> None:

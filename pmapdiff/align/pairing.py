@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from enum import StrEnum
 
 from pmapdiff.align.labels import basename
@@ -25,75 +26,102 @@ class Match(StrEnum):
     GONE = "gone"
 
 
-def pair_processes(
-    before: Sequence[ProcessInfo], after: Sequence[ProcessInfo], coexisted: Callable[[int, int], bool] | None = None
-) -> list[ProcessPair]:
-    """Positions of the processes that belong together, each process exactly once.
+def pair_processes(before: Sequence[ProcessInfo], after: Sequence[ProcessInfo], until_us: Sequence[int] | None = None) -> list[ProcessPair]:
+    """Positions of the processes that belong together, each process exactly once. O(n log n) in the processes.
 
     First the same process, then exec, then the next incarnation by what `RULES` have in common, the strictest first. Several workers of one
-    service are paired with those of the same parent first, and then in the order of their start. `coexisted` says of two positions that these
-    processes are known to have run at the same time, so that neither is the next incarnation of the other.
+    service are paired with those of the same parent first, and then in the order of their start. `until_us` says until when, in µs since the epoch,
+    each process of `before` is known to have run, where that is known: what had started by then is not its next incarnation.
     """
-    pairs: list[ProcessPair] = []
-    open_before, open_after = dict.fromkeys(range(len(before))), dict.fromkeys(range(len(after)))
+    pairing = _Pairing(before, after, until_us)
+    pairing.take(Match.SAME, ([p.identity for p in before], [p.identity for p in after]))
+    incarnations = tuple([p.identity[:3] if p.identity.boot_id else None for p in side] for side in (before, after))
+    pairing.take(Match.EXEC, (incarnations[0], incarnations[1]))
+    if all(pairing.open):
+        pairing.take_restarted()
+    return pairing.pairs + [(i, None, Match.GONE) for i in pairing.open[0]] + [(None, j, Match.NEW) for j in pairing.open[1]]
 
-    def take(match: Match, keys: tuple[Sequence[Hashable], Sequence[Hashable]]) -> bool:
+
+_Keys = tuple[Sequence[Hashable], Sequence[Hashable]]
+_Paired = list[tuple[int, int]]
+
+
+class _Pairing:
+    """What is paired so far, and on each side what is still open, the oldest first."""
+
+    def __init__(self, before: Sequence[ProcessInfo], after: Sequence[ProcessInfo], until_us: Sequence[int] | None) -> None:
+        self._sides = (before, after)
+        self._until_us = until_us
+        self.open = (_by_age(before), _by_age(after))
+        self.pairs: list[ProcessPair] = []
+
+    def take(self, match: Match, keys: _Keys, among: tuple[Iterable[int], Iterable[int]] | None = None) -> _Paired:
+        """Pair what has equal keys, the oldest with the oldest; a key of None pairs with nothing. `among` limits it to some, in the order of age."""
+        ours, theirs = among or self.open
         waiting: dict[Hashable, list[int]] = defaultdict(list)
-        for j in sorted(open_after, key=lambda j: _age(after[j])):
-            waiting[keys[1][j]].append(j)
-        waiting.pop(None, None)
-        found = False
-        for i in sorted(open_before, key=lambda i: _age(before[i])):
-            candidates = waiting.get(keys[0][i], ())
-            partner = next((j for j in candidates if match is not Match.RESTARTED or coexisted is None or not coexisted(i, j)), None)
-            if partner is not None:
-                waiting[keys[0][i]].remove(partner)
-                pairs.append((i, partner, match))
-                del open_before[i], open_after[partner]
-                found = True
+        for j in theirs:
+            if keys[1][j] is not None:
+                waiting[keys[1][j]].append(j)
+        found: _Paired = []
+        for i in ours:
+            candidates = waiting.get(keys[0][i], [])
+            place = self._first_after(i, candidates) if match is Match.RESTARTED else 0
+            if place < len(candidates):
+                found.append((i, candidates.pop(place)))
+        for i, j in found:
+            self.pairs.append((i, j, match))
+            del self.open[0][i], self.open[1][j]
         return found
 
-    take(Match.SAME, ([p.identity for p in before], [p.identity for p in after]))
-    incarnations = tuple([p.identity[:3] if p.identity.boot_id else None for p in side] for side in (before, after))
-    take(Match.EXEC, (incarnations[0], incarnations[1]))
-    if not open_before or not open_after:
-        return pairs + [(i, None, Match.GONE) for i in open_before] + [(None, j, Match.NEW) for j in open_after]
-    keys = [(list(map(rule, before)), list(map(rule, after))) for rule in RULES]
-    for ours, theirs in keys:
-        while take(Match.RESTARTED, _with_parents(before, after, ours, theirs, pairs)) or take(
-            Match.RESTARTED, (_without_children(before, ours, open_before), _without_children(after, theirs, open_after))
-        ):
-            pass
-    for ours, theirs in keys:
-        take(Match.RESTARTED, (ours, theirs))
-    return pairs + [(i, None, Match.GONE) for i in open_before] + [(None, j, Match.NEW) for j in open_after]
+    def _first_after(self, i: int, candidates: Sequence[int]) -> int:
+        """The place of the oldest candidate that may be the next incarnation: within one boot, the order of age is that of the start."""
+        if self._until_us is None:
+            return 0
+        until_us, after = self._until_us[i], self._sides[1]
+        return bisect_left(candidates, True, key=lambda j: not after[j].had_started_by(until_us))
+
+    def take_restarted(self) -> None:
+        """Pair what is open with its next incarnation: what has no open parent first, then its children, theirs, and at last what is left."""
+        keys: list[_Keys] = [
+            (
+                [rule(p) if i in self.open[0] else None for i, p in enumerate(self._sides[0])],
+                [rule(p) if j in self.open[1] else None for j, p in enumerate(self._sides[1])],
+            )
+            for rule in RULES
+        ]
+        children = (self._open_children(0), self._open_children(1))
+        for known in keys:
+            parents = [(i, j) for i, j, _ in self.pairs if i is not None and j is not None]
+            self._take_children(known, children, parents)
+            while parents := self.take(Match.RESTARTED, (self._without_children(0, known[0]), self._without_children(1, known[1]))):
+                self._take_children(known, children, parents)
+        for known in keys:
+            self.take(Match.RESTARTED, known)
+
+    def _open_children(self, side: int) -> dict[int, list[int]]:
+        children: dict[int, list[int]] = defaultdict(list)
+        for i in self.open[side]:
+            children[self._sides[side][i].ppid or 0].append(i)
+        return children
+
+    def _take_children(self, keys: _Keys, children: tuple[dict[int, list[int]], dict[int, list[int]]], parents: _Paired) -> None:
+        """Pair the children of these parents, and theirs."""
+        queue = list(parents)
+        for i, j in queue:
+            ours = [child for child in children[0].get(self._sides[0][i].pid, ()) if child in self.open[0]]
+            theirs = [child for child in children[1].get(self._sides[1][j].pid, ()) if child in self.open[1]]
+            if ours and theirs:
+                queue += self.take(Match.RESTARTED, keys, (ours, theirs))
+
+    def _without_children(self, side: int, keys: Sequence[Hashable]) -> list[Hashable]:
+        """The keys but for children of processes that have no counterpart yet: they shall go where their parent goes."""
+        processes = self._sides[side]
+        pids = {processes[i].pid for i in self.open[side]}
+        return [None if process.ppid in pids else key for process, key in zip(processes, keys, strict=True)]
 
 
-def _with_parents(
-    before: Sequence[ProcessInfo], after: Sequence[ProcessInfo], ours: Sequence[Hashable], theirs: Sequence[Hashable], pairs: Sequence[ProcessPair]
-) -> tuple[list[Hashable], list[Hashable]]:
-    """The keys together with the pair that the parent is one of; None where the parent is in no pair."""
-    families: list[Hashable] = list(range(len(pairs)))
-    by_pid: tuple[dict[int, Hashable], dict[int, Hashable]] = ({}, {})
-    for number, (i, j, _) in zip(families, pairs, strict=True):
-        if i is not None and j is not None:
-            by_pid[0][before[i].pid], by_pid[1][after[j].pid] = number, number
-    keys: tuple[list[Hashable], list[Hashable]] = ([], [])
-    for side, processes, plain in ((0, before, ours), (1, after, theirs)):
-        for process, key in zip(processes, plain, strict=True):
-            parent = by_pid[side].get(process.ppid or 0)
-            keys[side].append(None if key is None or parent is None else (key, parent))
-    return keys
-
-
-def _without_children(processes: Sequence[ProcessInfo], keys: Sequence[Hashable], left: Collection[int]) -> list[Hashable]:
-    """The keys but for children of processes that have no counterpart yet: they shall go where their parent goes."""
-    pids = {processes[i].pid for i in left}
-    return [None if process.ppid in pids else key for process, key in zip(processes, keys, strict=True)]
-
-
-def _age(process: ProcessInfo) -> tuple[int, int]:
-    return (process.identity.start_ticks, process.pid)
+def _by_age(processes: Sequence[ProcessInfo]) -> dict[int, None]:
+    return dict.fromkeys(sorted(range(len(processes)), key=lambda i: (processes[i].identity.start_ticks, processes[i].pid)))
 
 
 def looks_same(before: Sequence[Mapping], after: Sequence[Mapping]) -> bool:

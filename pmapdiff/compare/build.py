@@ -45,15 +45,7 @@ def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = 
     if len(before.captures) == len(after.captures) == 1 and not (_has_identity(before.captures[0]) and _has_identity(after.captures[0])):
         pairs = [(before.captures[0], after.captures[0], Match.RESTARTED)]
     else:
-        ours, theirs = [c.process for c in before.captures], [c.process for c in after.captures]
-        earlier_us = min(before.ref.taken_at_us, after.ref.taken_at_us)
-
-        def coexisted(i: int, j: int) -> bool:
-            """Whether the later one was there already, on the same host, when the earlier one was recorded."""
-            return before.ref.host == after.ref.host and (theirs[j] if earlier_us == before.ref.taken_at_us else ours[i]).had_started_by(earlier_us)
-
-        positions = pair_processes(ours, theirs, coexisted)
-        pairs = [(None if i is None else before.captures[i], None if j is None else after.captures[j], match) for i, j, match in positions]
+        pairs = _pair(before, after)
     compared = [compare_captures(one, other, _judge(one, other, match, same), classifier, after.ref.max_map_count) for one, other, match in pairs]
     compared = [
         replace(p, unrecorded_before=True) if p.match is Match.NEW and p.process.had_started_by(before.ref.taken_at_us) else p for p in compared
@@ -61,6 +53,17 @@ def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = 
     if before.ref.selection != after.ref.selection and after.ref.selection != "--all":
         compared = [replace(p, unrecorded_after=True) if p.match is Match.GONE else p for p in compared]
     return Comparison(before.ref, after.ref, tuple(sorted(compared, key=_weight)), classifier.families)
+
+
+def _pair(before: Snapshot, after: Snapshot) -> list[tuple[Capture | None, Capture | None, Match]]:
+    """The captures that belong together. In the order of time, whichever way they are compared: what runs is no restart of what runs."""
+    if after.ref.taken_at_us < before.ref.taken_at_us:
+        turned = {Match.NEW: Match.GONE, Match.GONE: Match.NEW}
+        return [(one, other, turned.get(match, match)) for other, one, match in _pair(after, before)]
+    in_order = before.ref.host == after.ref.host and before.ref.taken_at_us < after.ref.taken_at_us
+    until_us = [before.ref.taken_at_us] * len(before.captures) if in_order else None
+    positions = pair_processes([c.process for c in before.captures], [c.process for c in after.captures], until_us)
+    return [(None if i is None else before.captures[i], None if j is None else after.captures[j], match) for i, j, match in positions]
 
 
 def _has_identity(capture: Capture) -> bool:

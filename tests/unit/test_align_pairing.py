@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from strategies import PAGE, file, in_form, make
 
@@ -170,3 +172,47 @@ def test_renderers_of_a_browser() -> None:
     before = [process(n, n, exe=b"/opt/b", command=b"b\0--type=%s\0--id=%d\0" % (kind, n)) for n, kind in ((1, b"gpu"), (2, b"renderer"))]
     after = [process(n, n, exe=b"/opt/b", command=b"b\0--type=%s\0--id=%d\0" % (kind, n)) for n, kind in ((11, b"renderer"), (12, b"gpu"))]
     assert restarted(before, after) == {(1, 12), (2, 11)}
+
+
+def test_a_thousand_workers_are_not_a_million_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of the new ones ran already when the old ones did, and none of these is looked at for each of those."""
+    calls = 0
+    looked_at = ProcessInfo.had_started_by
+
+    def counted(self: ProcessInfo, moment_us: int) -> bool:
+        nonlocal calls
+        calls += 1
+        return looked_at(self, moment_us)
+
+    monkeypatch.setattr(ProcessInfo, "had_started_by", counted)
+    before, after = ([process(p + n, p + n)._replace(started_at_us=n * 10**7) for n in range(1000)] for p in (2, 10**5))
+    found = pair_processes(before, after, [900 * 10**7] * 1000)
+    assert sum(match is Match.RESTARTED for _, _, match in found) == 100
+    assert calls < 200_000, "all pairs would be some millions"
+
+
+def test_children_of_children_are_paired_without_looking_at_all_again() -> None:
+    """A chain of processes, each the child of the one before."""
+    looked_at = 0
+    ppid: Any = ProcessInfo.ppid
+
+    class Counted(ProcessInfo):
+        @property
+        def ppid(self) -> int | None:
+            nonlocal looked_at
+            looked_at += 1
+            found: int | None = ppid.__get__(self)
+            return found
+
+    before, after = ([Counted(*process(p + n, p + n, ppid=p + n - 1)) for n in range(300)] for p in (2, 10**5))
+    found = pair_processes(before, after)
+    assert sorted(found) == [(n, n, Match.RESTARTED) for n in range(300)]
+    assert looked_at < 300 * 2 * 20
+
+
+def test_what_ran_when_the_other_did_is_no_restart_of_it() -> None:
+    """The oldest that started later is."""
+    before = [process(1, 1), process(2, 2)]
+    after = [process(n, n)._replace(started_at_us=n * 10**7) for n in (11, 12, 13, 14)]
+    found = {(i, j) for i, j, match in pair_processes(before, after, [12 * 10**7 + 5 * 10**6, 0]) if match is Match.RESTARTED}
+    assert found == {(0, 2), (1, 0)}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
 from strategies import PAGE, capture_of, file, make
 
-from pmapdiff.align import History, Match, RegionHistory, classify, trace
+from pmapdiff.align import History, Match, RegionHistory, classify, pair_processes, trace
+from pmapdiff.align.pairing import ProcessPair
 from pmapdiff.align.series import Follower, Region
-from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, Snapshot, SnapshotRef, Status
+from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
 
 A = 0x7F0000000000
 M = 1 << 20
@@ -188,3 +193,40 @@ def test_tables_without_counters_have_no_figures_but_sizes() -> None:
     sample = known.samples[0]
     assert sample is not None
     assert sample.figures[:2] == (8, None)
+
+
+def test_snapshots_against_the_order_of_time() -> None:
+    """What is compared from the latest to the first is one service as well."""
+    started = (HOUR_US // 2, HOUR_US // 2 + 2 * HOUR_US)
+    old, new = (process(heap(kib), 100 + kib, start=kib, started_at_us=at) for kib, at in zip((1, 3), started, strict=True))
+    first, second, third = series([old], [old], [new])
+    for order in ((first, second, third), (third, second, first), (third, first, second)):
+        (service,) = trace(order).services
+        assert rss(service.regions[0]) == [3 if known is third else 1 for known in order]
+    running = process(heap(2), 102, start=2, started_at_us=started[0])
+    both = series([running], [old])
+    assert len(trace(both[::-1]).services) == len(trace(both).services) == 2
+
+
+def test_what_is_long_gone_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host on which new programs come and go all the time: each snapshot costs what is in it, not what ever was."""
+    looked_at: list[int] = []
+
+    def counted(before: Sequence[ProcessInfo], *others: Any) -> list[ProcessPair]:
+        looked_at.append(len(before))
+        return pair_processes(before, *others)
+
+    monkeypatch.setattr("pmapdiff.align.history.pair_processes", counted)
+    steady, cron = process(heap(1)), b"/bin/cron"
+    found = trace(
+        series(
+            *(
+                [steady, process(heap(2), 2000 + n, n, n * HOUR_US, cron), process(heap(3), 4000 + n, n, n * HOUR_US, b"/bin/x%dy" % n)]
+                for n in range(1, 41)
+            )
+        )
+    )
+    assert len(found.services) == 2 + 40
+    assert max(looked_at) == 2
+    (job,) = [service for service in found.services if service.process.exe == cron]
+    assert len(job.incarnations) == 40
