@@ -101,9 +101,16 @@ class Follower:
             ours, theirs = list(range(len(self._table))), list(range(len(table)))
             found = align_incarnations(self._table, table)
         tracks = self._carried_over(ours, theirs, len(table))
-        touched = {self._track_of[i] for i in ours}
+        touched: set[int] = set()
         for component in found:
             members = [self._track_of[ours[i]] for i in component.before]
+            if len(component.before) == len(component.after) == 1:
+                i, j = ours[component.before[0]], theirs[component.after[0]]
+                if self._table[i] == table[j] and self._families[i] == families[j]:
+                    # Most of what lies beside something that changed.
+                    tracks[j] = members[0]
+                    continue
+            touched.update(members)
             if members:
                 track = members[0]
                 for member in members[1:]:

@@ -9,6 +9,7 @@ import pytest
 from strategies import PAGE, capture_of, file, make
 
 from pmapdiff.align import History, Match, RegionHistory, classify, pair_processes, trace
+from pmapdiff.align.labels import speaker
 from pmapdiff.align.pairing import ProcessPair
 from pmapdiff.align.series import Follower, Region
 from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
@@ -230,3 +231,20 @@ def test_what_is_long_gone_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatc
     assert max(looked_at) == 2
     (job,) = [service for service in found.services if service.process.exe == cron]
     assert len(job.incarnations) == 40
+
+
+def test_neighbours_of_what_changes_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large table without a hole, as that of a process with a guard below each block."""
+    spoken = 0
+
+    def counted(mappings: Sequence[Mapping]) -> int:
+        nonlocal spoken
+        spoken += 1
+        return speaker(mappings)
+
+    monkeypatch.setattr("pmapdiff.align.series.speaker", counted)
+    whole = [make(A + n * M, A + (n + 1) * M, ("rw-p", "r--p")[n % 2], rss=n) for n in range(300)]
+    tables = [[make(m.start, m.end, m.perms, rss=500 + step) if n == 2 * step else m for n, m in enumerate(whole)] for step in range(20)]
+    found = regions_of(*tables)
+    assert len(found) == 300
+    assert spoken <= 300 + 2 * 19
