@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Sequence
 
-from pmapdiff.align.labels import object_name
+from pmapdiff.align.labels import basename, object_name
 from pmapdiff.align.versions import fold_version
 from pmapdiff.model import ProcessInfo
 
@@ -18,10 +18,6 @@ _TITLE = re.compile(rb"[^ :/]+: *[^ ]+( +[^ ]+)?")
 def _program(process: ProcessInfo) -> bytes:
     """What it runs: the path of the program without ` (deleted)`."""
     return object_name(process.exe) if process.exe else process.comm or process.command
-
-
-# Options of python and node that have a value of their own.
-_WITH_VALUE = frozenset((b"-W", b"-X", b"-r", b"--require", b"--import", b"--loader", b"-C", b"--conditions", b"--env-file"))
 
 
 def service_of(process: ProcessInfo) -> bytes | None:
@@ -45,32 +41,62 @@ def role_of(process: ProcessInfo) -> bytes:
     title = _TITLE.match(words[0]) if len(words) == 1 or not any(words[1:]) else None
     if title is not None:
         return _NUMBERS.sub(b"#", title[0])
-    kind = next((word for word in words[1:] if word.startswith(b"--type=")), b"")
-    if process.is_interpreter and not process.unit:
-        return _script(words[1:])
+    # A script that starts with #! gives its own name to the process, so it is the program that tells.
+    interpreter = _INTERPRETER.fullmatch(basename(_program(process)))
+    if interpreter is not None and not _is_main_of_unit(process):
+        return _script(words[1:], interpreter[1])
     if process.name == "java":
         return _java_program(words[1:])
-    return kind
+    return next((word for word in words[1:] if word.startswith(b"--type=")), b"")
 
 
-def _script(arguments: Sequence[bytes]) -> bytes:
+def _is_main_of_unit(process: ProcessInfo) -> bool:
+    """Whether systemd itself started it, so that its unit says what it is. A job of cron.service or of a session is something else each time."""
+    return process.ppid == 1 and process.unit is not None and process.unit.endswith(".service")
+
+
+_INTERPRETER = re.compile(rb"(python|node|ruby|perl|php|lua|bash|sh|dash)[0-9.]*")
+# Options that have a value of their own, and those whose value is the program.
+_WITH_VALUE: dict[bytes, tuple[bytes, ...]] = {
+    b"python": (b"-W", b"-X"),
+    b"node": (b"-r", b"--require", b"--import", b"--loader", b"-C", b"--conditions", b"--env-file"),
+    b"ruby": (b"-I", b"-r", b"-C"),
+    b"perl": (b"-I",),
+    b"php": (b"-c", b"-d", b"-z"),
+    b"lua": (b"-l",),
+    b"bash": (b"-o", b"-O", b"--rcfile", b"--init-file"),
+}
+_WITH_PROGRAM = (b"-c", b"-m", b"-e")
+
+
+def _script(arguments: Sequence[bytes], interpreter: bytes) -> bytes:
     """What an interpreter runs: the first argument that is neither an option nor the value of one, or the code or module after -c, -m, -e."""
+    with_value = _WITH_VALUE.get(interpreter, ())
     words = iter(arguments)
     for word in words:
-        if word in _WITH_VALUE:
+        if word in with_value:
             next(words, None)
-        elif word in (b"-c", b"-m", b"-e"):
+        elif word in _WITH_PROGRAM:
             return word + b"\0" + next(words, b"")
         elif not word.startswith(b"-"):
             return word
     return b""
 
 
+# Options of java that have a value of their own (`java --help`, JDK 21); each can also be written with = and its value.
+_JAVA_WITH_VALUE = frozenset(
+    (
+        *(b"-cp", b"-classpath", b"-p", b"--class-path", b"--module-path", b"--upgrade-module-path", b"--add-modules", b"--limit-modules"),
+        *(b"--enable-native-access", b"--add-reads", b"--add-exports", b"--add-opens", b"--patch-module", b"--source"),
+    )
+)
+
+
 def _java_program(arguments: Sequence[bytes]) -> bytes:
     """The jar, module or main class: the first argument that is neither an option nor the value of one."""
     words = iter(arguments)
     for word in words:
-        if word in (b"-cp", b"-classpath", b"--class-path", b"-p", b"--module-path", b"--add-modules", b"--upgrade-module-path"):
+        if word in _JAVA_WITH_VALUE:
             next(words, None)
         elif word in (b"-jar", b"-m", b"--module"):
             return next(words, b"")

@@ -12,16 +12,18 @@ _NUMBER = re.compile(rb"(?<=[-._+~/@#:])(?:[vVrR]?[0-9]+(?:\.[0-9]+)*(?:[a-z]{1,
 # A number at the end of a word counts only where it has a dot: python3.11, but not x264 or sha512.
 _TAIL = re.compile(rb"(?<=[A-Za-z])[0-9]+\.[0-9]+(?:\.[0-9]+)*(?=[-._+~/]|$)")
 # A shared object's name with and without its version: libfoo.so, libfoo.so.1.
-_SONAME = re.compile(rb"\.so(?:\.#)+$")
-# The hash of a store path: /nix/store/3n58xw4373jp0ljirf06d8077j15pc4j-glibc-2.37.
-_STORE_HASH = re.compile(rb"(?<=/)[0-9a-z]{32}(?=-)")
+# Before 2.34 glibc wrote it as libc-2.31.so.
+_SONAME = re.compile(rb"(?:-#)?\.so(?:\.#)*$")
+# The hash of a store path (/nix/store/3n58xw4373jp0ljirf06d8077j15pc4j-glibc-2.37), and what is drawn by lot for each run: a UUID, or the many
+# digits in the name of a library that java has unpacked (/tmp/libnetty_tcnative1234567890123.so).
+_LOT = re.compile(rb"(?<=/)[0-9a-z]{32}(?=-)|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]{9,}")
 _PARTS = re.compile(rb"[0-9]+|[^0-9]+")
 
 
 @lru_cache(maxsize=4096)
 def fold_version(name: bytes) -> bytes:
     """The name without ` (deleted)` and with every version, release number or hash in it as `#`."""
-    folded = _STORE_HASH.sub(b"#", object_name(name))
+    folded = _LOT.sub(b"#", object_name(name))
     folded = _NUMBER.sub(b"#", _TAIL.sub(b"#", folded))
     return _SONAME.sub(b".so", re.sub(rb"#(?:[-._+~@:]#)+", b"#", folded))
 

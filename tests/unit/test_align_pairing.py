@@ -216,3 +216,35 @@ def test_what_ran_when_the_other_did_is_no_restart_of_it() -> None:
     after = [process(n, n)._replace(started_at_us=n * 10**7) for n in (11, 12, 13, 14)]
     found = {(i, j) for i, j, match in pair_processes(before, after, [12 * 10**7 + 5 * 10**6, 0]) if match is Match.RESTARTED}
     assert found == {(0, 2), (1, 0)}
+
+
+SESSION, CRON, DOCKER = "session-3.scope", "cron.service", f"docker-{'0a' * 32}.scope"
+
+
+@pytest.mark.parametrize(
+    ("exe", "one", "other"),
+    [
+        (b"/usr/bin/python3.11", b"python3\0a.py\0", b"python3\0b.py\0"),
+        (b"/usr/bin/dash", b"/bin/sh\0-c\0/opt/a\0", b"/bin/sh\0-c\0/opt/b\0"),
+        (b"/usr/bin/php8.2", b"php\0-c\0/etc/php.ini\0a.php\0", b"php\0-c\0/etc/php.ini\0b.php\0"),
+        (b"/usr/bin/ruby3.1", b"ruby\0-I\0lib\0a.rb\0", b"ruby\0-I\0lib\0b.rb\0"),
+        (b"/usr/bin/java", b"java\0--add-opens\0java.base/x=ALL\0org.A\0", b"java\0--add-opens\0java.base/x=ALL\0org.B\0"),
+    ],
+)
+@pytest.mark.parametrize("unit", [SESSION, CRON, DOCKER, None])
+def test_another_script_is_another_service(exe: bytes, one: bytes, other: bytes, unit: str | None) -> None:
+    """Also under one unit: what cron, a login session or a container starts is something else each time."""
+    here = process(1, exe=exe, command=one, unit=unit, ppid=50)
+    assert restarted([here], [process(2, 9, exe=exe, command=other, unit=unit, ppid=50)]) == set()
+    assert restarted([here], [process(2, 9, exe=exe, command=one + b"--more\0", unit=unit, ppid=50)]) == {(1, 2)}
+
+
+def test_a_script_that_gives_the_process_its_name() -> None:
+    """Of a file that begins with #! the name is that of the file."""
+    one, other = (process(n, n, exe=b"/usr/bin/python3.11", command=b"python3\0/bin/%s\0" % name) for n, name in ((1, b"celery"), (2, b"gunicorn")))
+    assert restarted([one._replace(comm=b"celery")], [other._replace(comm=b"gunicorn")]) == set()
+
+
+def test_the_main_process_of_a_unit_is_what_the_unit_says() -> None:
+    old = process(1, exe=b"/usr/bin/python3.11", command=b"python3\0/srv/run.py\0", unit="app.service", ppid=1)
+    assert restarted([old], [process(2, 9, exe=b"/usr/bin/python3.11", command=b"python3\0-m\0app\0", unit="app.service", ppid=1)]) == {(1, 2)}
