@@ -7,7 +7,6 @@ same regions.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +102,8 @@ BUILT_IN = Classifier()
 
 def parse_buckets(data: bytes, source: str) -> Classifier:
     """The classifier that a TOML file asks for; `source` is what to call the file. Raises UsageError that names the bucket."""
+    import tomllib
+
     try:
         content = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
