@@ -8,6 +8,7 @@ from functools import partial
 
 from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.kinds import Side
+from pmapdiff.align.reloaded import pair_reloaded
 from pmapdiff.model.counters import RSS, SWAP
 
 # Beyond this many left-over anonymous mappings of one kind a side, only those of equal size and residency are
@@ -24,7 +25,7 @@ _Key = Callable[[Component], Hashable]
 
 
 def pair_moved(components: list[Component], before: Side, after: Side) -> list[Component]:
-    """Pair what is only on one side: files by inode and offset, anonymous memory by likeness.
+    """Pair what is only on one side: files by inode and offset, then by version; anonymous memory by likeness.
 
     What could be paired with several is paired in the order of the addresses, on both sides.
     """
@@ -35,6 +36,8 @@ def pair_moved(components: list[Component], before: Side, after: Side) -> list[C
     for size, resident in ((True, True), (True, False), (False, True), (False, False)):
         gone, new, moved = _pair_by_key(gone, new, partial(_file_key, before=before, after=after, size=size, resident=resident), Relation.MOVED)
         pairs += moved
+    gone, new, replaced = pair_reloaded(gone, new, before, after)
+    pairs += replaced
     gone, new, moved = _pair_by_key(gone, new, partial(_memory_key, before=before, after=after), Relation.POSSIBLY_MOVED)
     pairs += moved
     gone, new, moved = _pair_by_likeness(gone, new, before, after)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.families import classify
 from pmapdiff.align.kinds import Side, kinds_of
+from pmapdiff.align.labels import object_name
 from pmapdiff.align.moved import pair_moved
 from pmapdiff.align.overlaps import Region, regions
 from pmapdiff.model import Mapping
@@ -21,7 +22,8 @@ def unequal_parts(before: Sequence[Mapping], after: Sequence[Mapping]) -> tuple[
     """The positions of the mappings in those parts of the address space in which the tables differ at all. O(n) in the mappings.
 
     A part is what has no gap in either table, so no region reaches from one into another. Between two snapshots most are the same, and
-    need no alignment. Both tables are in the order of their addresses.
+    need no alignment. Of a file of which something came or went all mappings are given, wherever they are: whether another version took its
+    place depends on all of them. Both tables are in the order of their addresses.
     """
     ours: list[int] = []
     theirs: list[int] = []
@@ -41,7 +43,16 @@ def unequal_parts(before: Sequence[Mapping], after: Sequence[Mapping]) -> tuple[
         if before[first:i] != after[other:j]:
             ours.extend(range(first, i))
             theirs.extend(range(other, j))
-    return ours, theirs
+    files = ({(m.start, m.end, m.name) for m in map(table.__getitem__, rows) if m.is_file} for table, rows in ((before, ours), (after, theirs)))
+    changed = {object_name(name) for _, _, name in next(files) ^ next(files)}
+    return (_with_files(before, ours, changed), _with_files(after, theirs, changed)) if changed else (ours, theirs)
+
+
+def _with_files(table: Sequence[Mapping], positions: list[int], names: set[bytes]) -> list[int]:
+    """These positions, and those of all mappings of files of these names."""
+    known = set(positions)
+    more = [i for i, m in enumerate(table) if m.name and i not in known and object_name(m.name) in names]
+    return sorted([*positions, *more]) if more else positions
 
 
 def align_same_process(

@@ -55,6 +55,10 @@ class Score:
         ours, theirs = [before[i] for i in component.before], [after[j] for j in component.after]
         if component.possibly:
             self.counts[f"guesses: {component.relation}, {'right' if right else 'wrong'}"] += 1
+        elif component.replaced:
+            # Which says by itself that it is another file.
+            assert all(row.mapping.is_file for row in (*ours, *theirs))
+            self.counts["another version of a file"] += 1
         elif not right and any(_same_part_of_file(a, b) for a in ours for b in theirs):
             # Mapped anew, but what is behind it is the same.
             self.counts["the same part of a file, mapped anew"] += 1

@@ -98,7 +98,7 @@ def test_files_connect_by_inode_and_place_not_by_path() -> None:
     assert c.relation is Relation.SAME
 
 
-@pytest.mark.parametrize("change", [{"inode": 78}, {"device": "fe:01"}, {"offset": 2 * M}])
+@pytest.mark.parametrize("change", [{"inode": 78, "name": b"/other"}, {"device": "fe:01"}, {"offset": 2 * M}])
 def test_another_object_at_the_same_address_is_gone_and_new(change: dict[str, Any]) -> None:
     before = file(A, A + M, "r--p", M)
     assert aligned([before], [before._replace(**change)]) == {((0,), (), Relation.SAME), ((), (0,), Relation.SAME)}
@@ -384,3 +384,40 @@ def test_a_big_reserve_is_cut_up() -> None:
     after = [make(A + i * PAGE, A + (i + 1) * PAGE, "rw-p" if i % 2 else "---p") for i in range(4000)]
     c = only(before, after)
     assert (c.parts_before, c.parts_after) == (1, 4000)
+
+
+def plugin(base: int, name: bytes, inode: int, text: int = 3) -> list[Mapping]:
+    """A library: text, relro and data."""
+    end = base + (1 + text) * PAGE
+    return [
+        file(base, base + PAGE, "r--p", 0, name, inode),
+        file(base + PAGE, end, "r-xp", PAGE, name, inode),
+        file(end, end + PAGE, "rw-p", text * PAGE, name, inode),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "base"),
+    [
+        (b"/p/libplug.so (deleted)", b"/p/libplug.so", 0x7E0000000000),
+        (b"/p/libplug.so.1.2", b"/p/libplug.so.1.3", 0x7E0000000000),
+        (b"/p/libplug.so.1.2", b"/p/libplug.so.1.3", 0x7F0000000000),
+    ],
+)
+def test_a_plugin_that_was_loaded_anew(one: bytes, other: bytes, base: int) -> None:
+    """dlclose, and dlopen of another version: elsewhere, or just where the old one was."""
+    found = align_same_process(plugin(0x7F0000000000, one, 5), plugin(base, other, 9, text=7))
+    assert {(c.before, c.after, c.relation) for c in found} == {((i,), (i,), Relation.REPLACED) for i in range(3)}
+
+
+def test_a_file_of_which_something_stays_is_not_replaced() -> None:
+    before = plugin(0x7F0000000000, b"/p/libplug.so", 5)
+    after = [before[0], *plugin(0x7E0000000000, b"/p/libplug.so", 9)[1:]]
+    after.sort()
+    assert not [c for c in align_same_process(before, after) if c.replaced]
+
+
+def test_another_library_and_new_shared_memory_replace_nothing() -> None:
+    before = [*plugin(0x7F0000000000, b"/p/libone.so", 5), file(0x7F0010000000, 0x7F0010001000, "rw-s", 0, b"/dev/shm/ring", 6)]
+    after = [*plugin(0x7F0000000000, b"/p/libtwo.so", 7), file(0x7F0020000000, 0x7F0020001000, "rw-s", 0, b"/dev/shm/ring", 8)]
+    assert not [c for c in align_same_process(before, after) if c.before and c.after]
