@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from pmapdiff.model import Mapping
 from pmapdiff.model.counters import RSS
 from pmapdiff.model.mapping import DELETED
 from pmapdiff.text import decode
 
-# A library's bss of more than this, and of so many times its size, is taken for other memory.
-_LEAST_MERGED_KIB = 1024
-_MANY_TIMES = 16
-SHARED_LIBRARY = re.compile(rb"\.so(\.[0-9.]+)?$")
+_LIBRARY_BSS_BYTES = 512 << 10
+# The few libraries that have much more, and are common.
+_LARGE_BSS = re.compile(rb"lib(jemalloc|tcmalloc|asan|hwasan|lsan|tsan|ubsan)")
 
 
 def object_name(name: bytes) -> bytes:
@@ -35,41 +33,37 @@ def same_object_name(one: bytes, other: bytes) -> bool:
     return (b"/" in one) != (b"/" in other) and basename(one) == basename(other)
 
 
+def object_of(mapping: Mapping) -> Hashable:
+    """What tells the object behind a mapping from others."""
+    return (mapping.device, mapping.inode) if mapping.inode else object_name(mapping.name)
+
+
 def bss_owners(mappings: Sequence[Mapping]) -> dict[int, int]:
     """Which mappings are the bss of an object, by position, and the position of the segment that they belong to.
 
-    It is the unnamed rw-p that starts where its object's rw-p segment ends (fs/binfmt_elf.c, set_brk and vm_brk_flags).
+    It is the unnamed rw-p that starts where its object's rw-p segment ends (fs/binfmt_elf.c, set_brk and vm_brk_flags). Among
+    libraries, where the kernel fills holes from above, so does other memory, and merges with it: what is large there is hardly ever bss.
+    (Of 1,605 libraries of a Debian 12, 24 have more than 512 KiB of bss; of 334 mappings that looked like it in 28 processes, the 114 larger
+    ones held 267 MB, of which 0.1 were bss: the rest was arenas of Python.)
     """
-    sizes = object_sizes(mappings)
-    owners: dict[int, int] = {}
-    segment: Mapping | None = None
-    for position, mapping in enumerate(mappings):
-        if segment is not None and not mapping.name and is_bss(segment, mapping, sizes):
-            owners[position] = position - 1
-        # Most mappings of a large table have no name, and nothing to ask them.
-        segment = mapping if mapping.name or mapping.inode else None
+    # Most mappings of a large table have no name, and nothing to ask them.
+    named = [position for position, mapping in enumerate(mappings) if mapping.name or mapping.inode]
+    owners = {
+        position + 1: position for position in named if position + 1 < len(mappings) and _adjoins_data(mappings[position], mappings[position + 1])
+    }
+    large = [position for position in owners if mappings[position].end - mappings[position].start > _LIBRARY_BSS_BYTES]
+    if large:
+        # The program itself stands below all libraries, and alone. A table without any code does not say which it is.
+        program = next((object_of(mappings[i]) for i in named if "x" in mappings[i].perms and mappings[i].is_file), None)
+        for position in large if program is not None else ():
+            owner = mappings[owners[position]]
+            if object_of(owner) != program and not _LARGE_BSS.match(basename(owner.name)):
+                del owners[position]
     return owners
 
 
-def object_sizes(mappings: Sequence[Mapping]) -> dict[bytes, int]:
-    """How much of each file is mapped, in KiB, by name."""
-    sizes: dict[bytes, int] = defaultdict(int)
-    for mapping in mappings:
-        if mapping.name or mapping.inode:
-            sizes[mapping.name] += mapping.size_kib
-    return sizes
-
-
-def is_bss(segment: Mapping, mapping: Mapping, sizes: dict[bytes, int]) -> bool:
-    """Whether a mapping is the bss of the object of the segment before it; `sizes` are those of `object_sizes`.
-
-    Between two libraries the kernel may have merged a bss with what was mapped into the hole behind it (Python's arenas, malloc's big blocks): one
-    that dwarfs its library is rather that. (libtcmalloc has a bss of 10 times its size; the arenas behind zlib had 25 times that.)
-    """
-    if not (mapping.perms == "rw-p" == segment.perms and not mapping.name and not mapping.inode and segment.is_file and segment.end == mapping.start):
-        return False
-    merged = mapping.size_kib > max(_LEAST_MERGED_KIB, _MANY_TIMES * sizes[segment.name])
-    return not merged or SHARED_LIBRARY.search(object_name(segment.name)) is None
+def _adjoins_data(segment: Mapping, mapping: Mapping) -> bool:
+    return mapping.perms == "rw-p" == segment.perms and not mapping.name and not mapping.inode and segment.is_file and segment.end == mapping.start
 
 
 def display_name(mapping: Mapping, bss_of: Mapping | None) -> str:

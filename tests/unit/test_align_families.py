@@ -107,6 +107,21 @@ def test_all_segments_of_an_executable_object_and_its_bss() -> None:
     assert classify(data) == ["file"] * 3 + ["anon"] * 2, "memory behind a data file is not its bss"
 
 
+def test_large_memory_behind_a_library_is_not_its_bss() -> None:
+    """The kernel fills the holes between libraries with whatever is mapped next."""
+
+    def image(low: int, name: bytes, inode: int, size: int) -> list[Mapping]:
+        code = file(low, low + PAGE, "r-xp", 0, name, inode)
+        return [code, file(low + PAGE, low + 2 * PAGE, "rw-p", PAGE, name, inode), make(low + 2 * PAGE, low + 2 * PAGE + size)]
+
+    prog = image(0x55D000000000, b"/usr/bin/prog", 1, 16 * M)
+    small = image(A, b"/usr/lib/libx.so.1", 2, M // 2)
+    large = image(A + 64 * M, b"/usr/lib/liby.so.1", 3, M)
+    allocator = image(A + 128 * M, b"/usr/lib/libjemalloc.so.2", 4, 2 * M)
+    assert classify(prog + small + large + allocator) == ["image"] * 8 + ["anon"] + ["image"] * 3
+    assert classify(image(A, b"/usr/bin/prog", 1, 16 * M)) == ["image"] * 3, "wherever it is"
+
+
 @pytest.mark.parametrize("cut", [33, 16 * 1024, 64 * 1024 // 4 - 1])
 def test_an_arena(cut: int) -> None:
     arena = [make(A, A + cut * PAGE), make(A + cut * PAGE, A + 64 * M, "---p")]

@@ -189,9 +189,10 @@ def test_a_bss_belongs_to_its_object() -> None:
 
 def test_memory_that_was_merged_with_a_bss_is_no_bss() -> None:
     """Python's arenas fill the hole behind a small library's bss; a program's own may be as large as it likes."""
+    program = file(0x400000, 0x401000, "r-xp", 0, b"/usr/bin/prog", 5)
     arena = [*image(0x7F0000000000)[:5], make(0x7F0000006000, 0x7F0000006000 + 3 * M)]
-    assert bss_owners(arena) == {}
-    assert bss_owners(image(0x7F0000000000)) == {5: 4}
+    assert bss_owners([program, *arena]) == {}
+    assert bss_owners([program, *image(0x7F0000000000)]) == {6: 5}
     assert bss_owners([m._replace(name=b"/usr/bin/prog") if m.inode else m for m in arena]) == {5: 4}
 
 

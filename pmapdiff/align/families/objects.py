@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from pmapdiff.align.families.verdict import Run, Verdict, flag_set
-from pmapdiff.align.labels import SHARED_LIBRARY, basename, is_bss, object_name, object_sizes
+from pmapdiff.align.labels import basename, bss_owners, object_name, object_of
 from pmapdiff.model import Mapping
 
 KERNEL = Verdict("kernel", "mapped into every process by the kernel")
@@ -63,15 +63,11 @@ _NAMED = (
 )
 # Verdicts that neighbours and the rest of the table may still change.
 _OPEN = (ANON_RW, ANON_READ, ANON_NONE, JIT_PRIVATE)
+_SHARED_LIBRARY = re.compile(rb"\.so(\.[0-9.]+)?$")
 _DEVICE = re.compile(rb"/dev/(?!shm/|hugepages/)|anon_inode:|socket:\[|/dmabuf:|/(drm mm object|i915)\b|/?\[aio\]")
 _SYSV = re.compile(rb"/?SYSV[0-9a-f]{8}\b|\[ ?shmid=")
 # pmap without -p prints only the last component of a path, and of an unlinked object `zero (deleted)`.
 _ZERO = (b"/dev/zero", b"zero")
-
-
-def object_of(mapping: Mapping) -> Hashable:
-    """What tells the object behind a mapping from others."""
-    return (mapping.device, mapping.inode) if mapping.inode else object_name(mapping.name)
 
 
 class Own(NamedTuple):
@@ -86,7 +82,6 @@ class Own(NamedTuple):
 def by_itself(mappings: Sequence[Mapping]) -> Own:
     """The verdict on each mapping without a look at its neighbours in the address space, but for a bss."""
     named = [m for m in mappings if m.name or m.inode]
-    sizes = object_sizes(named)
     objects: dict[Hashable, list[Mapping]] = defaultdict(list)
     for mapping in named:
         if mapping.is_file:
@@ -103,7 +98,7 @@ def by_itself(mappings: Sequence[Mapping]) -> Own:
     runs: list[Run] = []
     run: list[int] = []
     end: int | None = None
-    segment: Mapping | None = None
+    owners = bss_owners(mappings)
     for position, mapping in enumerate(mappings):
         start, stop, perms, _, device, inode, name, flags = mapping[:8]
         if name or inode:
@@ -112,12 +107,12 @@ def by_itself(mappings: Sequence[Mapping]) -> Own:
             if verdict is None:
                 verdict = known[likeness] = _file_verdict(mapping, images) if mapping.is_file else _special_verdict(mapping)
             verdicts.append(verdict)
-            segment, end = mapping, None
+            end = None
             continue
         verdict = unnamed.get((perms, flags))
         if verdict is None:
             verdict = unnamed[perms, flags] = _anonymous_verdict(perms, all_executable)
-        if segment is not None and is_bss(segment, mapping, sizes) and object_of(segment) in images:
+        if position in owners and object_of(mappings[owners[position]]) in images:
             verdict, end = IMAGE_BSS, None
         elif verdict not in _OPEN:
             end = None
@@ -129,7 +124,6 @@ def by_itself(mappings: Sequence[Mapping]) -> Own:
             runs.append(run)
             end = stop
         verdicts.append(verdict)
-        segment = None
     if generated:
         _mark_generated(mappings, verdicts, generated)
     return Own(verdicts, runs, frozenset(basename(objects[key][0].name) for key in images), frozenset(flags for _, flags in unnamed))
@@ -169,7 +163,7 @@ def _judge_object(key: Hashable, parts: list[Mapping], images: dict[Hashable, Ve
             generated[key] = pages
         elif not _names_a_device(first) and not _is_zero(first.name):
             images[key] = IMAGE_MEMORY if memory else IMAGE_CODE
-    elif not memory and SHARED_LIBRARY.search(object_name(first.name)):
+    elif not memory and _SHARED_LIBRARY.search(object_name(first.name)):
         # A library of data alone (libicudata) has no code. Who only reads a file maps it from its beginning, in one piece.
         private = {(m.perms, m.offset) for m in parts if "s" not in m.perms}
         if len(private) > 1 or any(offset for _, offset in private):
