@@ -3,7 +3,7 @@
 from pmapdiff.align.buckets import BUILT_IN, Bucket, Classifier, parse_buckets
 from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.families import FAMILIES, Verdict, classify, explain
-from pmapdiff.align.history import History, RegionHistory, ServiceHistory, trace
+from pmapdiff.align.history import History, Incarnation, RegionHistory, ServiceHistory, trace
 from pmapdiff.align.incarnation import align_incarnations
 from pmapdiff.align.pairing import Match, looks_same, pair_processes
 from pmapdiff.align.same_process import align_same_process, unequal_parts
@@ -16,6 +16,7 @@ __all__ = [
     "Classifier",
     "Component",
     "History",
+    "Incarnation",
     "Match",
     "RegionHistory",
     "Relation",

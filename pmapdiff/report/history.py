@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TextIO
 
-from pmapdiff.align import History, Match, RegionHistory, Samples, ServiceHistory
+from pmapdiff.align import History, Incarnation, Match, RegionHistory, Samples, ServiceHistory
 from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import change_of, figure_name, figure_title, has_changed, largest, rows_of, sum_of, value
+from pmapdiff.report.regions import change_of, figure_name, figure_title, has_changed, largest, rows_of, sum_of, swing, value
 from pmapdiff.report.shape import MAIN_FIGURES, process_title
 from pmapdiff.report.sparkline import gaps, sparkline
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
@@ -17,8 +18,9 @@ from pmapdiff.units import format_delta_kib, format_duration, format_kib, format
 _IN_FULL = 2
 _ROWS = 20
 _SERVICES = 3
-_OVERVIEW = ("First", "Last", "±", "Over time")
-_NARROW_BLOCKS, _WIDE_BLOCKS = 24, 60
+_WIDE = 120
+_AGAIN = {Match.RESTARTED: "restart", Match.EXEC: "exec"}
+_NARROW_BLOCKS, _WIDE_BLOCKS = 16, 60
 
 
 @register("history", "text")
@@ -41,6 +43,10 @@ def write_history(result: History, view: View, out: TextIO) -> None:
     return None
 
 
+def _write_rows(rows: Sequence[Row], title: str, view: View, out: TextIO) -> None:
+    write_table(["First", "Most", "Last", "±", "Over time", title], frozenset([4, 5]), rows, view, out)
+
+
 def _delta(kib: int | None) -> Cell:
     return Cell(format_delta_kib(kib), "" if not kib else "red" if kib > 0 else "green")
 
@@ -57,7 +63,7 @@ def _blocks(history: History, service: ServiceHistory, samples: Samples, figure:
     for place, step in enumerate(steps):
         values += [None] if place in late else []
         values.append(value(samples[step], figure))
-    return sparkline(values, _WIDE_BLOCKS if view.width is None or view.width >= 120 else _NARROW_BLOCKS)
+    return sparkline(values, _WIDE_BLOCKS if view.width is None or view.width >= _WIDE else _NARROW_BLOCKS)
 
 
 def _heading(history: History, service: ServiceHistory, what: str = "") -> str:
@@ -65,8 +71,8 @@ def _heading(history: History, service: ServiceHistory, what: str = "") -> str:
     first, last = history.snapshots[steps[0]], history.snapshots[steps[-1]]
     count = sum(capture is not None for capture in service.captures)
     span = f" in {format_duration((last.taken_at_us - first.taken_at_us) / 1e6)}" if len(steps) > 1 else ""
-    restarted = len(service.incarnations) - 1
-    again = f", {plural(restarted, 'restart')}" if restarted else ""
+    matches = [known.match for known in service.incarnations]
+    again = "".join(f", {plural(matches.count(match), word)}" for match, word in _AGAIN.items() if match in matches)
     return f"{process_title(service.process)}: {what}{plural(count, 'snapshot')}{span}{again}"
 
 
@@ -78,7 +84,8 @@ def _write_in_full(history: History, service: ServiceHistory, known: RegionHisto
         _line("  note: that this is one region throughout is in part a guess", "yellow", view, out)
     blocks = _blocks(history, service, known.samples, figure, view)
     amount = change_of(known.samples, figure)
-    _line(f"{figure_title(figure)} {format_delta_kib(amount)}  {blocks}", "", view, out)
+    most = f", at most {format_kib(largest(known.samples, figure))}" if amount is not None and swing(known.samples, figure) > abs(amount) else ""
+    _line(f"{figure_title(figure)} {format_delta_kib(amount)}{most}  {blocks}", "", view, out)
     _write_steps(history, service, known.samples, view, out)
 
 
@@ -96,12 +103,7 @@ def _write_steps(history: History, service: ServiceHistory, samples: Samples, vi
         before = samples[step - 1] if step else None
         note = _note(service, step)
         if step in restarts:
-            again = restarts[step]
-            note = (
-                f"{'became another program' if again.match is Match.EXEC else 'restarted'} as {again.process.pid}"
-                if again.process.pid
-                else "restarted"
-            )
+            note = _again(restarts[step])
         elif sample is not None and not sample.mappings:
             note = note or ("gone" if before is not None and before.mappings else "not there")
         elif sample is not None and step and before is not None and not before.mappings:
@@ -111,6 +113,12 @@ def _write_steps(history: History, service: ServiceHistory, samples: Samples, vi
         rows.append([number, format_moment_short(ref.taken_at_us), *cells, "-" if sample is None else f"{sample.mappings:,}", note])
     header = ["#", "Taken at", *map(figure_title, figures), "Maps", ""]
     write_table(header, frozenset([1, len(header) - 1]), rows, view, out)
+
+
+def _again(known: Incarnation) -> str:
+    if known.match is Match.EXEC:
+        return f"exec: {printable(known.process.name)}"
+    return f"restarted as {known.process.pid}" if known.process.pid else "restarted"
 
 
 def _note(service: ServiceHistory, step: int) -> str:
@@ -125,11 +133,11 @@ def _write_overview(history: History, service: ServiceHistory, view: View, figur
     _line(_heading(history, service, f"{figure_title(figure)} over "), "bold", view, out)
     rows = [_overview_row(history, service, row.samples, figure, view, row.name) for row in found.rows]
     if found.hidden or found.unchanged:
-        more = f"{plural(found.hidden, 'more')} and " if found.hidden else ""
+        more = f"{found.hidden:,} more and " if found.hidden else ""
         rows.append(_overview_row(history, service, found.rest, figure, view, f"{more}{found.unchanged:,} unchanged"))
     total = sum_of(service, [known.samples for known in service.regions])
     rows += [[], _overview_row(history, service, total, figure, view, "in all")]
-    write_table([*_OVERVIEW, "Family" if view.by == "family" else "Mapping"], frozenset([3, 4]), rows, view, out)
+    _write_rows(rows, "Family" if view.by == "family" else "Mapping", view, out)
 
 
 def _write_all_services(history: History, view: View, figure: str, out: TextIO) -> None:
@@ -139,11 +147,11 @@ def _write_all_services(history: History, view: View, figure: str, out: TextIO) 
     if limit and len(found) > limit:
         found = [(service, row) for service, row in found if has_changed(row.samples)] or found
     if view.sort not in ("name", "address"):
-        found.sort(key=lambda item: (-abs(change_of(item[1].samples, figure) or 0), -largest(item[1].samples, figure)))
+        found.sort(key=lambda item: (-swing(item[1].samples, figure), -largest(item[1].samples, figure)))
     shown = found[:limit] if limit else found
-    _line(f"{figure_title(figure)} of the regions of {len(history.services):,} services that changed most", "bold", view, out)
+    _line(f"{figure_title(figure)} of the regions of {len(history.services):,} services that varied most", "bold", view, out)
     rows = [_overview_row(history, service, row.samples, figure, view, f"{process_title(service.process)}: {row.name}") for service, row in shown]
-    write_table([*_OVERVIEW, "Process: family" if view.by == "family" else "Process: mapping"], frozenset([3, 4]), rows, view, out)
+    _write_rows(rows, "Process: family" if view.by == "family" else "Process: mapping", view, out)
     rest = sum(len(service.regions) for service in history.services) - len(shown)
     if rest:
         out.write(f"{plural(rest, 'more region')}: --top N; of one service: --pid or --name\n")
@@ -152,4 +160,12 @@ def _write_all_services(history: History, view: View, figure: str, out: TextIO) 
 def _overview_row(history: History, service: ServiceHistory, samples: Samples, figure: str, view: View, name: str) -> Row:
     known = [v for sample in samples.distinct() if (v := value(sample, figure)) is not None]
     first, last = (known[0], known[-1]) if known else (None, None)
-    return [format_kib(first), format_kib(last), _delta(change_of(samples, figure)), _blocks(history, service, samples, figure, view), name]
+    most = max(known) if known else None
+    return [
+        format_kib(first),
+        format_kib(most),
+        format_kib(last),
+        _delta(change_of(samples, figure)),
+        _blocks(history, service, samples, figure, view),
+        name,
+    ]

@@ -114,6 +114,12 @@ def largest(samples: Samples, figure: str) -> int:
     return max((value(sample, figure) or 0 for sample in samples.distinct()), default=0)
 
 
+def swing(samples: Samples, figure: str) -> int:
+    """How far a figure went up and down, in KiB: what grew and was freed again, or ended with a restart, changed as well."""
+    known = [v for sample in samples.distinct() if (v := value(sample, figure)) is not None]
+    return max(known) - min(known) if known else 0
+
+
 def has_changed(samples: Samples) -> bool:
     """Whether its number of mappings or one of the main figures is not the same throughout."""
     known = ((sample.mappings, *(value(sample, figure) for figure in MAIN_FIGURES)) for sample in samples.distinct())
@@ -137,7 +143,7 @@ class SeriesRow:
 
 @dataclass(frozen=True, slots=True)
 class SeriesRows:
-    """The rows to show, the largest change first, and the sum of what is left out: how many, and their samples."""
+    """The rows to show, what varied most first, and the sum of what is left out: how many, and their samples."""
 
     rows: tuple[SeriesRow, ...]
     hidden: int
@@ -168,10 +174,26 @@ def rows_of(service: ServiceHistory, view: View, figure: str, top: int) -> Serie
     )
     candidates = sorted(candidates, key=lambda row: _order(row, view, figure))
     shown = candidates[:top] if top else candidates
-    kept = {id(row) for row in shown}
-    rest = [row for row in rows if id(row) not in kept]
-    hidden = sum(id(row) not in kept for row in changed)
+    many = _many_alike(service, candidates[len(shown) :]) if view.top is None and view.sort not in ("name", "address") else []
+    many = [row for row in many if swing(row.samples, figure) > swing(shown[-1].samples, figure)]
+    kept = {known.id for row in (*shown, *many) for known in row.regions}
+    rest = [row for row in rows if row.regions[0].id not in kept]
+    hidden = sum(row.regions[0].id not in kept for row in changed)
+    shown = sorted((*shown, *many), key=lambda row: _order(row, view, figure))
     return SeriesRows(tuple(shown), hidden, sum_of(service, [row.samples for row in rest]), len(rest) - hidden)
+
+
+def _many_alike(service: ServiceHistory, rows: Sequence[SeriesRow]) -> list[SeriesRow]:
+    """Unnamed regions for which there is no room, a row a family: a thousand small ones may be most of what grew."""
+    groups: dict[str, list[SeriesRow]] = defaultdict(list)
+    for row in rows:
+        if row.regions[0].region.label.name == "[anon]":
+            groups[row.regions[0].region.label.family].append(row)
+    return [
+        SeriesRow(f"{len(found):,} more {family}", sum_of(service, [row.samples for row in found]), tuple(r for row in found for r in row.regions))
+        for family, found in groups.items()
+        if len(found) > 1
+    ]
 
 
 def _group_of(known: RegionHistory, view: View) -> str:
@@ -195,11 +217,7 @@ def found_change(history: History, view: View) -> bool:
 def _is_large(samples: Samples, view: View) -> bool:
     if view.threshold_kib <= 0:
         return True
-    for figure in MAIN_FIGURES:
-        known = [v for sample in samples.distinct() if (v := value(sample, figure)) is not None]
-        if known and max(known) - min(known) >= view.threshold_kib:
-            return True
-    return False
+    return any(swing(samples, figure) >= view.threshold_kib for figure in MAIN_FIGURES)
 
 
 def _order(row: SeriesRow, view: View, figure: str) -> tuple[float, float, float, str]:
@@ -207,7 +225,7 @@ def _order(row: SeriesRow, view: View, figure: str) -> tuple[float, float, float
         return (0, 0, 0, row.name)
     if view.sort == "address" and row.regions:
         return (row.regions[0].region.first_start, 0, 0, row.name)
-    return (-abs(change_of(row.samples, figure) or 0), -abs(change_of(row.samples, "size_kib") or 0), -largest(row.samples, figure), row.name)
+    return (-swing(row.samples, figure), -swing(row.samples, "size_kib"), -largest(row.samples, figure), row.name)
 
 
 def region_title(known: RegionHistory) -> str:

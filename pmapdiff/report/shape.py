@@ -269,9 +269,9 @@ def _effect_sentence(observed: Observed) -> str:
         case Effect.PAGE_CACHE:
             return f"page cache: Rss -{size} of clean file pages, dropped or unmapped"
         case Effect.HUGE_PAGES if amount > 0:
-            return f"huge pages: Rss +{size} in AnonHugePages, Size as before; may be mostly empty"
+            return f"huge pages: Rss +{size} of AnonHugePages, Size as before; may be half empty"
         case Effect.HUGE_PAGES:
-            return f"huge pages: Rss -{size} in AnonHugePages, Size as before"
+            return f"huge pages: Rss -{size} of AnonHugePages, Size as before"
         case Effect.SHARED_BY_FORK if amount > 0:
             return f"copy-on-write: {size} became Shared_Dirty (a fork); nothing was freed"
         case Effect.SHARED_BY_FORK:
@@ -281,7 +281,8 @@ def _effect_sentence(observed: Observed) -> str:
         case Effect.COPIED_ON_WRITE:
             return f"copy-on-write: {size} less of written private file pages"
         case Effect.FILES_DELETED:
-            return f"upgrade: {plural(amount, 'program or library', 'programs and libraries')} in use were replaced or removed on disk"
+            what = "program or library in use was" if amount == 1 else "programs and libraries in use were"
+            return f"upgrade: {amount:,} {what} replaced or removed on disk"
         case Effect.MAPPING_COUNT:
             return f"mapping count: {amount:,} of {observed.limit or 0:,}; at vm.max_map_count mmap fails"
 

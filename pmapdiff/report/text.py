@@ -167,7 +167,7 @@ def _write_changes(process: ProcessComparison, view: View, out: TextIO) -> None:
     assert process.totals_before is not None
     assert process.totals_after is not None
     blanks = ["", "", "", ""] if wide else ["", ""]
-    rows.append([*_total_cells(process.totals_before, figures), *blanks, f"before, {plural(process.totals_before.mappings, 'mapping')}"])
+    rows.append([*_total_cells(process.totals_before, figures), *blanks, f"before, {_count(process.totals_before)}"])
     for row in shown.rows:
         change = row.changes[0]
         words = Cell(change_words(change, narrow=not wide and view.width is not None), _STYLES.get(change.kinds[0], ""))
@@ -179,11 +179,16 @@ def _write_changes(process: ProcessComparison, view: View, out: TextIO) -> None:
             rows.append([*_delta_cells(row.delta, figures), *blanks, plural(len(row.changes), label) + hint])
     rows.append([])
     rows.append([*_delta_cells(process.delta, figures), *blanks, "in all"])
-    rows.append([*_total_cells(process.totals_after, figures), *blanks, f"after, {plural(process.totals_after.mappings, 'mapping')}"])
+    rows.append([*_total_cells(process.totals_after, figures), *blanks, f"after, {_count(process.totals_after)}"])
     count = len(figures)
     header = [*(_TITLES[name] for name in figures), "Change", "Perms", *(["Family", "Address"] if wide else []), "Mapping"]
     write_table(header, frozenset(range(count, len(header))), rows, view, out)
     out.write(f"{plural(process.unchanged, 'mapping')} unchanged\n")
+
+
+def _count(totals: Totals) -> str:
+    """`118 mappings`; so many that the word would have to be cut have none of its length."""
+    return plural(totals.mappings, "mapping") if totals.mappings < 1000 else f"{totals.mappings:,} maps"
 
 
 def _address(change: Change) -> str:

@@ -1,0 +1,94 @@
+"""Histories and accounts as people read them: the answer first, nothing cut that says something."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from strategies import PAGE, capture_of, make
+
+from pmapdiff.align import Match, trace
+from pmapdiff.compare import Effect, Observed, compare_captures, compare_snapshots
+from pmapdiff.model import Capture, Mapping, ProcessIdentity, Snapshot, SnapshotRef
+from pmapdiff.report import View, write_report
+from pmapdiff.report.shape import effect_words
+
+A, M = 0x7F0000000000, 1 << 20
+
+
+def capture(mappings: list[Mapping], pid: int = 1100, key: str = "k", comm: bytes = b"svc") -> Capture:
+    found = capture_of(mappings)
+    return found._replace(process=found.process._replace(identity=ProcessIdentity("boot", pid, pid, key), comm=comm, exe=b"/bin/" + comm))
+
+
+def snapshots(*captures: Capture) -> list[Snapshot]:
+    return [Snapshot(SnapshotRef(n + 1, (n + 1) * 60_000_000, "h"), (found,)) for n, found in enumerate(captures)]
+
+
+def text(subject: str, *captures: Capture, view: View | None = None) -> list[str]:
+    out = io.StringIO()
+    write_report(subject, "text", trace(snapshots(*captures)), view or View(width=80, sort="rss"), out)
+    return out.getvalue().splitlines()
+
+
+def heap(kib: int) -> Mapping:
+    return make(A, A + 64 * M, name=b"[heap]", rss=kib)
+
+
+def other(kib: int) -> Mapping:
+    return make(A + 512 * M, A + 576 * M, name=b"[anon: other]", rss=kib)
+
+
+def test_what_grew_and_ended_with_a_restart_comes_before_what_hardly_changed() -> None:
+    third = make(A + 999 * M, A + 1000 * M, name=b"[stack]", rss=12)
+    lines = text(
+        "history", capture([heap(12), other(8), third]), capture([heap(20480), other(8), third]), capture([heap(12), other(16), third], 1200)
+    )
+    assert "1 restart" in lines[0]
+    assert [line.rpartition("  ")[2] for line in lines[2:4]] == ["[heap]", "[anon: other]"]
+    assert lines[2].split()[:6] == ["12", "KiB", "20.0", "MiB", "12", "KiB"]
+    lines = text("history", capture([heap(12)]), capture([heap(20480)]), capture([heap(12)], 1200))
+    assert "Rss 0, at most 20.0 MiB" in lines[2]
+
+
+def test_an_exec_is_no_restart() -> None:
+    lines = text("history", capture([heap(1)]), capture([heap(2)], key="other", comm=b"next"), capture([heap(3)], 1200, comm=b"next"))
+    assert "1 restart, 1 exec" in lines[0]
+    notes = [line.rpartition("  ")[2] for line in lines[-2:]]
+    assert notes == ["exec: next", "restarted as 1200"]
+
+
+@pytest.mark.parametrize("subject", ["history", "series"])
+def test_a_thousand_small_regions_are_told_before_the_largest_of_them(subject: str) -> None:
+    many = [make(A + n * M, A + n * M + 64 * PAGE, rss=100 + n % 7) for n in range(1000)]
+    lines = text(subject, capture([]), capture(many[:500]), capture(many))
+    first = next(line for line in lines if " more anon" in line)
+    assert lines.index(first) == next(n for n, line in enumerate(lines) if line.endswith("Mapping")) + 1
+    rows = [line for line in lines if "anon" in line]
+    assert len(rows) <= 21
+    total = next(line for line in lines if line.endswith("in all"))
+    assert "+101 MiB" in total
+    limited = text(subject, capture([]), capture(many), capture(many), view=View(width=80, sort="rss", top=3))
+    assert not any("more anon" in line for line in limited)
+    assert any("997 more" in line for line in limited)
+
+
+@pytest.mark.parametrize("amount", [-(1023 << 10), -300, 1, 300, 1023 << 10, 65_000])
+def test_what_the_kernel_did_has_room_on_a_small_screen(amount: int) -> None:
+    process = compare_captures(capture([heap(1)]), capture([heap(2)]), Match.SAME)
+    for effect in Effect:
+        if effect is Effect.FILES_DELETED and not 0 < amount < 10_000:
+            continue
+        (sentence,) = effect_words(replace(process, effects=(Observed(effect, amount, 65_530),)))
+        assert len(sentence) <= 78, sentence
+
+
+def test_how_many_mappings_there_are_is_not_cut() -> None:
+    many = [make(A + n * M, A + n * M + 64 * PAGE, rss=100 + n % 7) for n in range(2000)]
+    out = io.StringIO()
+    first, second = snapshots(capture(many[:1500]), capture(many))
+    write_report("compare", "text", compare_snapshots(first, second), View(width=80), out)
+    assert "before, 1,500 maps" in out.getvalue()
+    assert "after, 2,000 maps" in out.getvalue()
+    assert max(map(len, out.getvalue().splitlines())) <= 80
