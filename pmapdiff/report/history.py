@@ -8,7 +8,7 @@ from typing import TextIO
 
 from pmapdiff.align import History, Incarnation, Match, RegionHistory, Samples, ServiceHistory
 from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import change_of, figure_name, figure_title, has_changed, largest, rows_of, sum_of, swing, value
+from pmapdiff.report.regions import change_of, figure_name, figure_title, has_changed, largest, left_out_words, rows_of, sum_of, swing, value
 from pmapdiff.report.shape import MAIN_FIGURES, process_title
 from pmapdiff.report.sparkline import gaps, sparkline
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
@@ -133,8 +133,7 @@ def _write_overview(history: History, service: ServiceHistory, view: View, figur
     _line(_heading(history, service, f"{figure_title(figure)} over "), "bold", view, out)
     rows = [_overview_row(history, service, row.samples, figure, view, row.name) for row in found.rows]
     if found.hidden or found.unchanged:
-        more = f"{found.hidden:,} more and " if found.hidden else ""
-        rows.append(_overview_row(history, service, found.rest, figure, view, f"{more}{found.unchanged:,} unchanged"))
+        rows.append(_overview_row(history, service, found.rest, figure, view, left_out_words(found)))
     total = sum_of(service, [known.samples for known in service.regions])
     rows += [[], _overview_row(history, service, total, figure, view, "in all")]
     _write_rows(rows, "Family" if view.by == "family" else "Mapping", view, out)

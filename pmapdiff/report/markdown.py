@@ -10,7 +10,7 @@ from pmapdiff.align import History, Match
 from pmapdiff.compare import Comparison, family_changes
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import figure_name, figure_title, last_less_first, rows_of, value
+from pmapdiff.report.regions import figure_name, figure_title, last_less_first, left_out_words, rows_of, value
 from pmapdiff.report.shape import (
     MAIN_FIGURES,
     applied_rules,
@@ -114,7 +114,7 @@ def write_series(result: History, view: View, out: TextIO) -> None:
         found = rows_of(service, view, figure, view.top or 0)
         shown = [(escape(row.name), [value(sample, figure) for sample in row.samples]) for row in found.rows]
         if found.hidden or found.unchanged:
-            shown.append((f"{found.hidden:,} more, {found.unchanged:,} unchanged", [value(sample, figure) for sample in found.rest]))
+            shown.append((left_out_words(found), [value(sample, figure) for sample in found.rest]))
         shown.append(("in all", [None if totals is None else totals.get(figure) for totals in service.totals]))
         out.write(f"\n**{escape(process_title(service.process))}: {figure_title(figure)}**\n\n")
         rows = [[*(format_kib(v) for v in values), format_delta_kib(last_less_first(values)), name] for name, values in shown]

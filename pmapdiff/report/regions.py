@@ -13,6 +13,7 @@ from pmapdiff.model import FIGURE_INDEX
 from pmapdiff.report.base import View
 from pmapdiff.report.shape import MAIN_FIGURES
 from pmapdiff.text import printable
+from pmapdiff.units import plural
 
 _ADDRESS = re.compile(r"(?:0x)?([0-9a-f]{4,16})(?:-(?:0x)?[0-9a-f]{4,17})?", re.ASCII | re.IGNORECASE)
 _ID = re.compile(r"(?:0x)?([0-9a-f]{1,16})@([0-9]{1,18})", re.ASCII)
@@ -79,13 +80,14 @@ class RegionFilter:
 
 
 def figure_name(view: View, history: History) -> str:
-    """The figure that rows are ordered by: what --sort says, else the first of footprint, Rss and Size that the tables have."""
+    """The figure that rows are ordered by: what --sort says, else the first of footprint, Rss and Size of which there is any.
+
+    Files have no footprint unless they were written to.
+    """
     if view.sort not in (None, "name", "address"):
         return f"{view.sort}_kib"
-    for figure in _FIGURES:
-        if any(s.get(f"{figure}_kib") is not None for service in history.services for s in service.totals if s is not None):
-            return f"{figure}_kib"
-    return "size_kib"
+    regions = [known.samples for service in history.services for known in service.regions]
+    return next((f"{figure}_kib" for figure in _FIGURES if any(largest(samples, f"{figure}_kib") for samples in regions)), "size_kib")
 
 
 def figure_title(figure: str) -> str:
@@ -173,7 +175,8 @@ def rows_of(service: ServiceHistory, view: View, figure: str, top: int) -> Serie
         rows if view.threshold_kib <= 0 and (len(rows) <= top or view.top is not None) else [row for row in changed if _is_large(row.samples, view)]
     )
     candidates = sorted(candidates, key=lambda row: _order(row, view, figure))
-    shown = candidates[:top] if top else candidates
+    # A row that says that there is one more takes the room of that one.
+    shown = candidates[:top] if top and (view.top is not None or len(candidates) > top + 1) else candidates
     many = _many_alike(service, candidates[len(shown) :]) if view.top is None and view.sort not in ("name", "address") else []
     many = [row for row in many if swing(row.samples, figure) > swing(shown[-1].samples, figure)]
     kept = {known.id for row in (*shown, *many) for known in row.regions}
@@ -181,6 +184,11 @@ def rows_of(service: ServiceHistory, view: View, figure: str, top: int) -> Serie
     hidden = sum(row.regions[0].id not in kept for row in changed)
     shown = sorted((*shown, *many), key=lambda row: _order(row, view, figure))
     return SeriesRows(tuple(shown), hidden, sum_of(service, [row.samples for row in rest]), len(rest) - hidden)
+
+
+def left_out_words(found: SeriesRows) -> str:
+    """`12 more changes, 1,037 unchanged`."""
+    return ", ".join([plural(found.hidden, "more change")] * bool(found.hidden) + [f"{found.unchanged:,} unchanged"] * bool(found.unchanged))
 
 
 def _many_alike(service: ServiceHistory, rows: Sequence[SeriesRow]) -> list[SeriesRow]:

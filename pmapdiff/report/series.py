@@ -8,7 +8,7 @@ from typing import TextIO
 from pmapdiff.align import History, ServiceHistory
 from pmapdiff.model import FIGURE_INDEX, Totals
 from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import SeriesRow, figure_name, figure_title, has_changed, last_less_first, rows_of, value
+from pmapdiff.report.regions import SeriesRow, figure_name, figure_title, has_changed, last_less_first, left_out_words, rows_of, value
 from pmapdiff.report.shape import process_title, snapshot_words
 from pmapdiff.report.table import Cell, Row, paint, write_table
 from pmapdiff.units import format_delta_kib, format_kib, plural
@@ -41,8 +41,7 @@ def write_series(result: History, view: View, out: TextIO) -> None:
         found = rows_of(service, view, figure, _ROWS if view.top is None else view.top)
         rows = [*found.rows]
         if found.hidden or found.unchanged:
-            names = [plural(found.hidden, "more change")] * bool(found.hidden) + [f"{found.unchanged:,} unchanged"] * bool(found.unchanged)
-            rows.append(SeriesRow(", ".join(names), found.rest))
+            rows.append(SeriesRow(left_out_words(found), found.rest))
         _write_columns(
             result,
             "Family" if view.by == "family" else "Mapping",

@@ -6,11 +6,11 @@ import io
 from dataclasses import replace
 
 import pytest
-from strategies import PAGE, capture_of, make
+from strategies import PAGE, capture_of, file, make
 
 from pmapdiff.align import Match, trace
 from pmapdiff.compare import Effect, Observed, compare_captures, compare_snapshots
-from pmapdiff.model import Capture, Mapping, ProcessIdentity, Snapshot, SnapshotRef
+from pmapdiff.model import COUNTERS, Capture, Mapping, ProcessIdentity, Snapshot, SnapshotRef
 from pmapdiff.report import View, write_report
 from pmapdiff.report.shape import effect_words
 
@@ -71,7 +71,7 @@ def test_a_thousand_small_regions_are_told_before_the_largest_of_them(subject: s
     assert "+101 MiB" in total
     limited = text(subject, capture([]), capture(many), capture(many), view=View(width=80, sort="rss", top=3))
     assert not any("more anon" in line for line in limited)
-    assert any("997 more" in line for line in limited)
+    assert any("997 more changes" in line for line in limited)
 
 
 @pytest.mark.parametrize("amount", [-(1023 << 10), -300, 1, 300, 1023 << 10, 65_000])
@@ -92,3 +92,16 @@ def test_how_many_mappings_there_are_is_not_cut() -> None:
     assert "before, 1,500 maps" in out.getvalue()
     assert "after, 2,000 maps" in out.getvalue()
     assert max(map(len, out.getvalue().splitlines())) <= 80
+
+
+def test_files_are_told_by_what_they_have() -> None:
+    """A file that is only read has no footprint, and a row of zeros tells nothing."""
+    mapped = [file(A, A + 64 * M, "r--s", 0, b"/var/data")._replace(counters=make(A, A + M, rss=kib).counters) for kib in (4, 800)]
+    clean = [
+        m._replace(counters=tuple(0 if COUNTERS[i].attribute in ("anonymous_kib", "swap_kib") else v for i, v in enumerate(m.counters)))
+        for m in mapped
+    ]
+    lines = text("history", *(capture([m]) for m in clean), view=View(width=80))
+    assert any(line.startswith("Rss +796 KiB") for line in lines)
+    lines = text("series", *(capture([m]) for m in clean), view=View(width=80))
+    assert any(line.endswith(": Rss +796 KiB") for line in lines)
