@@ -39,10 +39,13 @@ class RegionHistory:
 class ServiceHistory:
     """One service through a series: its incarnations, what was captured of it in each snapshot (None: nothing), and its regions.
 
+    `host` is where it runs, as of its last capture; `lifetime` are the steps from its first capture to its last, without those of other hosts.
     The captures are without their tables. At every snapshot that has one the samples of all regions add up to its totals.
     """
 
+    host: str
     incarnations: tuple[Incarnation, ...]
+    lifetime: tuple[int, ...]
     captures: tuple[Capture | None, ...]
     totals: tuple[Totals | None, ...]
     regions: tuple[RegionHistory, ...]
@@ -51,12 +54,6 @@ class ServiceHistory:
     def process(self) -> ProcessInfo:
         """Who it is now."""
         return self.incarnations[-1].process
-
-    @property
-    def lifetime(self) -> range:
-        """The steps from the first capture of the service to its last."""
-        seen = [step for step, capture in enumerate(self.captures) if capture is not None]
-        return range(seen[0], seen[-1] + 1)
 
     def restarts(self) -> dict[int, Incarnation]:
         """The incarnations but for the first, by the step at which they were first seen."""
@@ -74,6 +71,7 @@ class History:
 @dataclass(slots=True)
 class _Service:
     process: ProcessInfo
+    host: str
     incarnations: list[Incarnation]
     seen_us: int = 0
     captures: dict[int, Capture] = field(default_factory=dict)
@@ -109,7 +107,7 @@ def trace(
         refs.append(snapshot.ref)
         services = by_host["" if across_hosts else snapshot.ref.host]
         for number, capture, match in services.assign(snapshot, last_seen, same):
-            _add(services.note(number, step, capture.process, match), step, snapshot.ref, capture, classifier)
+            _add(services.note(number, step, capture.process, match, snapshot.ref.host), step, snapshot.ref, capture, classifier)
     return History(tuple(refs), tuple(_history(service, refs) for services in by_host.values() for service in services.known))
 
 
@@ -121,11 +119,11 @@ class _Services:
         self._by_process: dict[Hashable, int] = {}
         self._by_rule: dict[Hashable, dict[int, None]] = defaultdict(dict)
 
-    def note(self, number: int | None, step: int, process: ProcessInfo, match: Match) -> _Service:
+    def note(self, number: int | None, step: int, process: ProcessInfo, match: Match, host: str) -> _Service:
         """The service of this number (None: a new one), which is this process now."""
         if number is None:
             number = len(self.known)
-            self.known.append(_Service(process, [Incarnation(step, process, match)]))
+            self.known.append(_Service(process, host, [Incarnation(step, process, match)]))
         elif match is not Match.SAME:
             self._forget(number)
             service = self.known[number]
@@ -157,31 +155,34 @@ class _Services:
                 same = looks_same(known.mappings if known else (), table.mappings if table else ())
             return [(0, captures[0], Match.SAME if same else Match.RESTARTED)]
         now_us = snapshot.ref.taken_at_us
-        numbers = self._candidates(captures, now_us, last_seen)
+        numbers = self._candidates(snapshot, last_seen)
         services = [self.known[number] for number in numbers]
-        until_us = [service.seen_us if service.seen_us <= now_us else 0 for service in services]
+        host = snapshot.ref.host
+        until_us = [service.seen_us if service.seen_us <= now_us and service.host == host else 0 for service in services]
         pairs = pair_processes([s.process for s in services], [c.process for c in captures], until_us)
         return [(None if i is None else numbers[i], captures[j], match) for i, j, match in pairs if j is not None]
 
-    def _candidates(self, captures: Sequence[Capture], now_us: int, last_seen: Mapping[ProcessIdentity, int]) -> list[int]:
+    def _candidates(self, snapshot: Snapshot, last_seen: Mapping[ProcessIdentity, int]) -> list[int]:
         """The numbers of the services that some capture may belong to."""
         found: dict[int, None] = {}
-        for capture in captures:
+        for capture in snapshot.captures:
             process = capture.process
             numbers = [self._by_process[name] for name in _names_of(process.identity) if name in self._by_process]
             found.update(dict.fromkeys(numbers))
             if not numbers:
                 for key in _keys_of(process):
                     others = self._by_rule.get(key, ())
-                    found.update(dict.fromkeys(n for n in others if self._may_be_over(self.known[n], now_us, last_seen)))
+                    found.update(dict.fromkeys(n for n in others if self._may_be_over(self.known[n], snapshot.ref, last_seen)))
         return sorted(found)
 
     @staticmethod
-    def _may_be_over(service: _Service, now_us: int, last_seen: Mapping[ProcessIdentity, int]) -> bool:
+    def _may_be_over(service: _Service, ref: SnapshotRef, last_seen: Mapping[ProcessIdentity, int]) -> bool:
         """Whether its process may have ended by then, or, where the snapshots are not in the order of time, not have begun."""
-        if service.seen_us > now_us:
-            return not service.process.had_started_by(now_us)
-        return last_seen.get(service.process.identity, 0) <= now_us
+        if service.host != ref.host:
+            return True
+        if service.seen_us > ref.taken_at_us:
+            return not service.process.had_started_by(ref.taken_at_us)
+        return last_seen.get(service.process.identity, 0) <= ref.taken_at_us
 
 
 def _names_of(identity: ProcessIdentity) -> list[Hashable]:
@@ -195,7 +196,7 @@ def _keys_of(process: ProcessInfo) -> list[Hashable]:
 
 
 def _add(service: _Service, step: int, ref: SnapshotRef, capture: Capture, classifier: Classifier) -> None:
-    service.process, service.seen_us = capture.process, ref.taken_at_us
+    service.process, service.host, service.seen_us = capture.process, ref.host, ref.taken_at_us
     service.captures[step] = capture._replace(table=None)
     table, sums = capture.table, capture.sums
     if sums is not None:
@@ -220,8 +221,12 @@ def _history(service: _Service, refs: Sequence[SnapshotRef]) -> ServiceHistory:
         identity = f"{region.first_start:x}@{region.first_step + 1 if ref.id is None else ref.id}"
         runs = tuple([(step, _sample(mappings)) for step, mappings in region.spans])
         regions.append(RegionHistory(region, identity, Samples(runs, tables, len(refs))))
+    seen = sorted(service.captures)
+    hosts = {refs[step].host for step in seen}
     return ServiceHistory(
+        service.host,
         tuple(service.incarnations),
+        tuple(step for step in range(seen[0], seen[-1] + 1) if refs[step].host in hosts),
         tuple(service.captures.get(step) for step in steps),
         tuple(service.totals.get(step) for step in steps),
         tuple(regions),

@@ -158,7 +158,7 @@ def history_frame(history: History, view: View | None = None) -> pd.DataFrame:
     """One row a region and snapshot, from where its service was first seen to where it was last; figures are missing in a gap."""
     view = view or View()
     columns = (
-        *("snapshot_id", "taken_at", "pid", "command", "status"),
+        *("snapshot_id", "taken_at", "host", "pid", "command", "status"),
         *("region", "family", "name", "path", "offset", "perms", "possibly", "start", "end", "mappings"),
         *FIGURES,
     )
@@ -174,7 +174,7 @@ def history_frame(history: History, view: View | None = None) -> pd.DataFrame:
                     status = None if capture is None else capture.status.value
                     process = service.process if capture is None else capture.process
                     yield (
-                        *(ref.id, to_datetime(ref.taken_at_us), process.pid, process.name, status, *about),
+                        *(ref.id, to_datetime(ref.taken_at_us), ref.host, process.pid, process.name, status, *about),
                         *((hex(sample.start), hex(sample.end)) if sample is not None and sample.mappings else (None, None)),
                         *((None,) * (len(FIGURES) + 1) if sample is None else (sample.mappings, *sample.figures)),
                     )

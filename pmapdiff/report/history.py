@@ -8,8 +8,20 @@ from typing import TextIO
 
 from pmapdiff.align import History, Incarnation, Match, RegionHistory, Samples, ServiceHistory
 from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import change_of, figure_name, figure_title, has_changed, largest, left_out_words, rows_of, sum_of, swing, value
-from pmapdiff.report.shape import MAIN_FIGURES, process_title
+from pmapdiff.report.regions import (
+    change_of,
+    figure_name,
+    figure_title,
+    has_changed,
+    largest,
+    left_out_words,
+    rows_of,
+    service_title,
+    sum_of,
+    swing,
+    value,
+)
+from pmapdiff.report.shape import MAIN_FIGURES
 from pmapdiff.report.sparkline import gaps, sparkline
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
 from pmapdiff.text import printable
@@ -73,7 +85,7 @@ def _heading(history: History, service: ServiceHistory, what: str = "") -> str:
     span = f" in {format_duration((last.taken_at_us - first.taken_at_us) / 1e6)}" if len(steps) > 1 else ""
     matches = [known.match for known in service.incarnations]
     again = "".join(f", {plural(matches.count(match), word)}" for match, word in _AGAIN.items() if match in matches)
-    return f"{process_title(service.process)}: {what}{plural(count, 'snapshot')}{span}{again}"
+    return f"{service_title(service, history)}: {what}{plural(count, 'snapshot')}{span}{again}"
 
 
 def _write_in_full(history: History, service: ServiceHistory, known: RegionHistory, view: View, figure: str, out: TextIO) -> None:
@@ -98,15 +110,15 @@ def _write_steps(history: History, service: ServiceHistory, samples: Samples, vi
     for place, step in enumerate(steps):
         ref, sample = history.snapshots[step], samples[step]
         if place in late:
-            pause = (ref.taken_at_us - history.snapshots[step - 1].taken_at_us) / 1e6
+            pause = (ref.taken_at_us - history.snapshots[steps[place - 1]].taken_at_us) / 1e6
             rows.append(["", f"no snapshot: {format_duration(pause)}", *("" for _ in figures), "", ""])
-        before = samples[step - 1] if step else None
+        before = samples[steps[place - 1]] if place else None
         note = _note(service, step)
         if step in restarts:
             note = _again(restarts[step])
         elif sample is not None and not sample.mappings:
             note = note or ("gone" if before is not None and before.mappings else "not there")
-        elif sample is not None and step and before is not None and not before.mappings:
+        elif sample is not None and before is not None and not before.mappings:
             note = note or "new"
         number = str(ref.id) if ref.id is not None else str(step + 1)
         cells = [format_kib(value(sample, f)) for f in figures]
@@ -149,7 +161,7 @@ def _write_all_services(history: History, view: View, figure: str, out: TextIO) 
         found.sort(key=lambda item: (-swing(item[1].samples, figure), -largest(item[1].samples, figure)))
     shown = found[:limit] if limit else found
     _line(f"{figure_title(figure)} of the regions of {len(history.services):,} services that varied most", "bold", view, out)
-    rows = [_overview_row(history, service, row.samples, figure, view, f"{process_title(service.process)}: {row.name}") for service, row in shown]
+    rows = [_overview_row(history, service, row.samples, figure, view, f"{service_title(service, history)}: {row.name}") for service, row in shown]
     _write_rows(rows, "Process: family" if view.by == "family" else "Process: mapping", view, out)
     rest = sum(len(service.regions) for service in history.services) - len(shown)
     if rest:

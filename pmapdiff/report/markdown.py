@@ -10,7 +10,7 @@ from pmapdiff.align import History, Match
 from pmapdiff.compare import Comparison, family_changes
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import figure_name, figure_title, last_less_first, left_out_words, rows_of, value
+from pmapdiff.report.regions import figure_name, figure_title, last_less_first, left_out_words, rows_of, service_title, value
 from pmapdiff.report.shape import (
     MAIN_FIGURES,
     applied_rules,
@@ -116,6 +116,6 @@ def write_series(result: History, view: View, out: TextIO) -> None:
         if found.hidden or found.unchanged:
             shown.append((left_out_words(found), [value(sample, figure) for sample in found.rest]))
         shown.append(("in all", [None if totals is None else totals.get(figure) for totals in service.totals]))
-        out.write(f"\n**{escape(process_title(service.process))}: {figure_title(figure)}**\n\n")
+        out.write(f"\n**{escape(service_title(service, result))}: {figure_title(figure)}**\n\n")
         rows = [[*(format_kib(v) for v in values), format_delta_kib(last_less_first(values)), name] for name, values in shown]
         _table([*columns, "±", "Family" if view.by == "family" else "Mapping"], rows, out, 1)

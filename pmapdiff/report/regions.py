@@ -11,7 +11,7 @@ from pmapdiff.align import History, RegionHistory, Sample, Samples, ServiceHisto
 from pmapdiff.errors import UsageError
 from pmapdiff.model import FIGURE_INDEX
 from pmapdiff.report.base import View
-from pmapdiff.report.shape import MAIN_FIGURES
+from pmapdiff.report.shape import MAIN_FIGURES, process_title
 from pmapdiff.text import printable
 from pmapdiff.units import plural
 
@@ -93,6 +93,12 @@ def figure_name(view: View, history: History) -> str:
 def figure_title(figure: str) -> str:
     """`Rss`, `Footprint`: the head of a column."""
     return figure.removesuffix("_kib").replace("_", " ").capitalize()
+
+
+def service_title(service: ServiceHistory, history: History) -> str:
+    """`redis-server 1100`; where there are several hosts, also on which of them."""
+    title = process_title(service.process)
+    return title if len({known.host for known in history.services}) < 2 else f"{title} on {printable(service.host)}"
 
 
 def value(sample: Sample | None, figure: str) -> int | None:

@@ -8,8 +8,8 @@ from typing import TextIO
 from pmapdiff.align import History, ServiceHistory
 from pmapdiff.model import FIGURE_INDEX, Totals
 from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import SeriesRow, figure_name, figure_title, has_changed, last_less_first, left_out_words, rows_of, value
-from pmapdiff.report.shape import process_title, snapshot_words
+from pmapdiff.report.regions import SeriesRow, figure_name, figure_title, has_changed, last_less_first, left_out_words, rows_of, service_title, value
+from pmapdiff.report.shape import snapshot_words
 from pmapdiff.report.table import Cell, Row, paint, write_table
 from pmapdiff.units import format_delta_kib, format_kib, plural
 
@@ -36,7 +36,7 @@ def write_series(result: History, view: View, out: TextIO) -> None:
     for service in changed:
         totals = [_value_of(t, figure) for t in service.totals]
         out.write(
-            "\n" + paint(f"{process_title(service.process)}: {figure_title(figure)} {format_delta_kib(last_less_first(totals))}", "bold", view) + "\n"
+            "\n" + paint(f"{service_title(service, result)}: {figure_title(figure)} {format_delta_kib(last_less_first(totals))}", "bold", view) + "\n"
         )
         found = rows_of(service, view, figure, _ROWS if view.top is None else view.top)
         rows = [*found.rows]
@@ -79,7 +79,7 @@ def _service_changed(service: ServiceHistory) -> bool:
 
 
 def _write_processes(history: History, services: Sequence[ServiceHistory], view: View, figure: str, out: TextIO) -> None:
-    rows = [(process_title(service.process), [_value_of(t, figure) for t in service.totals]) for service in services]
+    rows = [(service_title(service, history), [_value_of(t, figure) for t in service.totals]) for service in services]
     rows.sort(key=lambda row: -abs(last_less_first(row[1]) or 0))
     limit = _ROWS if view.top is None else view.top
     shown, rest = (rows[:limit], rows[limit:]) if limit else (rows, [])

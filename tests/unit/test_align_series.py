@@ -121,7 +121,7 @@ def test_a_gap_is_a_gap() -> None:
     assert rss(only(history)) == [1, None, None, 4]
     (service,) = history.services
     assert [None if c is None else c.status.value for c in service.captures] == ["complete", "denied", None, "complete"]
-    assert service.lifetime == range(4)
+    assert service.lifetime == (0, 1, 2, 3)
 
 
 def test_a_region_before_and_after_its_time_is_not_there() -> None:

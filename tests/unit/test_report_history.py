@@ -105,3 +105,32 @@ def test_files_are_told_by_what_they_have() -> None:
     assert any(line.startswith("Rss +796 KiB") for line in lines)
     lines = text("series", *(capture([m]) for m in clean), view=View(width=80))
     assert any(line.endswith(": Rss +796 KiB") for line in lines)
+
+
+def on_host(host: str, number: int, found: Capture) -> Snapshot:
+    boot = ProcessIdentity(host, *found.process.identity[1:])
+    process = found.process._replace(identity=boot, started_at_us=1)
+    return Snapshot(SnapshotRef(number, number * 60_000_000, host), (found._replace(process=process),))
+
+
+def test_two_hosts_in_one_store() -> None:
+    """Each service has the snapshots of its host, and says where it runs."""
+    known = trace([on_host(("web1", "web2")[n % 2], n + 1, capture([heap(n)])) for n in range(6)])
+    assert [(service.host, service.lifetime) for service in known.services] == [("web1", (0, 2, 4)), ("web2", (1, 3, 5))]
+    for form in ("text", "csv"):
+        out = io.StringIO()
+        write_report("history", form, known, View(width=80, sort="rss"), out)
+        assert "not recorded" not in out.getvalue()
+        assert len([line for line in out.getvalue().splitlines() if line.split(",")[0].split(" ")[0].isdigit()]) == 6
+    assert {"web1", "web2"} <= {line.split(",")[2] for line in out.getvalue().splitlines()[1:]}
+    out = io.StringIO()
+    write_report("history", "text", known, View(width=80), out)
+    assert "svc 1100 on web1: " in out.getvalue()
+    assert "svc 1100 on web2: " in out.getvalue()
+
+
+def test_columns_of_two_hosts_are_of_one_service() -> None:
+    """What ran on one host when it was recorded on the other is compared with it all the same."""
+    (service,) = trace([on_host(host, n + 1, capture([heap(n)])) for n, host in enumerate(("web1", "web2", "web2"))], across_hosts=True).services
+    assert service.lifetime == (0, 1, 2)
+    assert [known.match for known in service.incarnations] == [Match.NEW, Match.RESTARTED]
