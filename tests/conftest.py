@@ -19,7 +19,7 @@ from programs import Runner, Target
 from programs.kept import Kept
 from programs.schedulers import CronDaemon, missing
 
-pytest.register_assert_rewrite("laws")
+pytest.register_assert_rewrite("laws", "ground_truth")
 
 SURROUNDINGS = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
 # What a developer's own shell may bring along. Bytecode is for speed: pmapdiff is started some hundred times.

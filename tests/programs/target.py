@@ -32,6 +32,7 @@ libc.mmap.argtypes = [_POINTER, _LONG, _INT, _INT, _INT, ctypes.c_long]
 libc.munmap.argtypes = [_POINTER, _LONG]
 libc.mprotect.argtypes = [_POINTER, _LONG, _INT]
 libc.madvise.argtypes = [_POINTER, _LONG, _INT]
+libc.mlock.argtypes = libc.munlock.argtypes = [_POINTER, _LONG]
 libc.mremap.argtypes = [_POINTER, _LONG, _LONG, _INT, _POINTER]
 libc.sbrk.argtypes = [ctypes.c_ssize_t]
 FAILED = ctypes.c_void_p(-1).value
@@ -45,8 +46,9 @@ def check(result: int | None) -> int:
     return result or 0
 
 
-def do_map(size: int, address: int, prot: int = 3, flags: int = 0x22, fd: int = -1, offset: int = 0) -> int:
-    return check(libc.mmap(address, size, prot, flags | MAP_FIXED_NOREPLACE, fd, offset))
+def do_map(size: int, address: int | None = None, prot: int = 3, flags: int = 0x22, fd: int = -1, offset: int = 0) -> int:
+    """Map at an address, or where the kernel likes."""
+    return check(libc.mmap(address, size, prot, flags if address is None else flags | MAP_FIXED_NOREPLACE, fd, offset))
 
 
 def do_unmap(address: int, size: int) -> int:
@@ -59,6 +61,29 @@ def do_protect(address: int, size: int, prot: int) -> int:
 
 def do_advise(address: int, size: int, advice: int) -> int:
     return check(libc.madvise(address, size, advice))
+
+
+def do_lock(address: int, size: int) -> int:
+    return check(libc.mlock(address, size))
+
+
+def do_unlock(address: int, size: int) -> int:
+    return check(libc.munlock(address, size))
+
+
+def do_load(path: str) -> int:
+    """Load a library; returns where its `memory` is."""
+    return ctypes.addressof(ctypes.c_char.in_dll(ctypes.CDLL(path), "memory"))
+
+
+def do_stack(pages: int) -> int:
+    """Write so far below the stack's lowest page; returns where it begins then."""
+    with open("/proc/self/maps", "rb") as file:
+        (line,) = (line for line in file if line.endswith(b"[stack]\n"))
+    address = int(line.split(b"-")[0], 16) - pages * PAGE
+    # It grows by page faults, wherever the stack pointer is (arch/x86/mm/fault.c since 5.0).
+    ctypes.memset(address, 1, 1)
+    return address
 
 
 def do_remap(address: int, size: int, new_size: int, to: int | None = None) -> int:
