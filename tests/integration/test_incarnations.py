@@ -94,7 +94,7 @@ def test_an_upgrade(run: Runner, tmp_path: Path, before: str, after: str) -> Non
         path.parent.mkdir(exist_ok=True)
     install(small, old)
     with Target() as target:
-        target.call("load", path=str(old))
+        target.call("dlopen", path=str(old))
         record(run, target)
         if old != new:
             old.unlink()
@@ -109,7 +109,7 @@ def test_an_upgrade(run: Runner, tmp_path: Path, before: str, after: str) -> Non
     assert all(change["name"] == f"{old} (deleted)" for change in plugged)
     assert {"effect": "files-deleted", "amount": 1, "limit": None} in running["effects"]
     with Target() as target:
-        target.call("load", path=str(new))
+        target.call("dlopen", path=str(new))
         record(run, target)
     restarted = compared(run)
     assert restarted["match"] == "restarted"

@@ -111,7 +111,7 @@ def do_open(path: str, create: int | None = None) -> int:
 loaded: list[ctypes.CDLL] = []
 
 
-def do_load(path: str) -> int:
+def do_dlopen(path: str) -> int:
     """Load a library, and keep it."""
     loaded.append(ctypes.CDLL(path))
     return len(loaded)
