@@ -313,7 +313,8 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
         return f"{title}: {word} {amount}"
     if not process.changes and not any(process.get(name) for name in MAIN_FIGURES):
         return f"{title}: no change{span}"
-    changed_figure = "rss_kib" if process.get("rss_kib") else "size_kib" if process.get("size_kib") else None
+    # What grew and was paged out at once is in the footprint alone.
+    changed_figure = next((figure for figure in ("rss_kib", "footprint_kib", "size_kib") if process.get(figure)), None)
     if changed_figure is None:
         dirty = process.get("dirty_kib")
         about = f", dirty {format_delta_kib(dirty)}" if dirty else ""
@@ -325,7 +326,7 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
 
 
 def _word(figure: str) -> str:
-    return {"rss_kib": "Rss", "size_kib": "Size"}[figure]
+    return {"rss_kib": "Rss", "footprint_kib": "Footprint", "size_kib": "Size"}[figure]
 
 
 def _size_too(process: ProcessComparison, figure: str) -> str:

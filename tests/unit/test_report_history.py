@@ -134,3 +134,16 @@ def test_columns_of_two_hosts_are_of_one_service() -> None:
     (service,) = trace([on_host(host, n + 1, capture([heap(n)])) for n, host in enumerate(("web1", "web2", "web2"))], across_hosts=True).services
     assert service.lifetime == (0, 1, 2)
     assert [known.match for known in service.incarnations] == [Match.NEW, Match.RESTARTED]
+
+
+def test_what_grew_in_swap_alone_is_told() -> None:
+    """All that was added was paged out: Rss is as before, and Size says little."""
+
+    def paged(kib: int, swap: int) -> Mapping:
+        region = make(A, A + kib * 1024, rss=4)
+        return region._replace(counters=tuple(swap if COUNTERS[i].attribute == "swap_kib" else v for i, v in enumerate(region.counters)))
+
+    first, second = snapshots(capture([paged(4096, 0)]), capture([paged(8192, 2048)]))
+    out = io.StringIO()
+    write_report("compare", "text", compare_snapshots(first, second), View(width=80), out)
+    assert "svc 1100: Footprint +2.0 MiB in 60 s; 100 % of it [anon]" in out.getvalue()
