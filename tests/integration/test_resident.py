@@ -48,7 +48,7 @@ def test_processes_come_and_go_and_memory_stays(run: Runner, target: Target) -> 
 
 def test_ticks_that_come_too_early_are_skipped_and_counted(run: Runner, target: Target) -> None:
     out = run("record", "--pid", target.pid, "--every", "100us", "--count", 20).ok().out
-    said = [int(number) for number in re.findall(r"^snapshot .*, (\d+) ticks? skipped$", out, re.MULTILINE)]
+    said = [int(number.replace(",", "")) for number in re.findall(r"^snapshot .*, ([\d,]+) ticks? skipped$", out, re.MULTILINE)]
     assert len(said) > 10, "none is as fast as that"
     assert out.splitlines()[-1].startswith(f"{sum(said):,} ticks skipped in all")
     assert len(run.here("snapshots", "--format", "json").json["snapshots"]) == 20
