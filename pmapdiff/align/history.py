@@ -237,4 +237,5 @@ def _sample(mappings: Sequence[model.Mapping]) -> Sample:
     if not mappings:
         return NOT_THERE
     figures = mappings[0].figures if len(mappings) == 1 else sum_figures(m.figures for m in mappings)
-    return Sample(len(mappings), mappings[0].start, max(m.end for m in mappings), figures)
+    end = mappings[0].end if len(mappings) == 1 else max(m.end for m in mappings)
+    return Sample(len(mappings), mappings[0].start, end, figures)

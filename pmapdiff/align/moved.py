@@ -32,6 +32,8 @@ def pair_moved(components: list[Component], before: Side, after: Side) -> list[C
     gone = sorted((c for c in components if not c.after), key=lambda c: c.before)
     new = sorted((c for c in components if not c.before), key=lambda c: c.after)
     pairs = [c for c in components if c.before and c.after]
+    if not gone or not new:
+        return sorted(components, key=_by_place)
     # Of one file's mappings at one offset those that are most alike: a file may be mapped many times.
     for size, resident in ((True, True), (True, False), (False, True), (False, False)):
         gone, new, moved = _pair_by_key(gone, new, partial(_file_key, before=before, after=after, size=size, resident=resident), Relation.MOVED)
@@ -41,7 +43,11 @@ def pair_moved(components: list[Component], before: Side, after: Side) -> list[C
     gone, new, moved = _pair_by_key(gone, new, partial(_memory_key, before=before, after=after), Relation.POSSIBLY_MOVED)
     pairs += moved
     gone, new, moved = _pair_by_likeness(gone, new, before, after)
-    return sorted(pairs + moved + gone + new, key=lambda c: (c.before or c.after, c.after))
+    return sorted(pairs + moved + gone + new, key=_by_place)
+
+
+def _by_place(component: Component) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return component.before or component.after, component.after
 
 
 def _pair_by_key(

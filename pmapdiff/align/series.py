@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from pmapdiff.align.component import Component
@@ -32,7 +33,15 @@ class Label(NamedTuple):
     perms: str
 
 
-@dataclass(frozen=True, slots=True)
+class _Speaker(NamedTuple):
+    """What a region is called after: a mapping, its family, and the segment that it is the bss of."""
+
+    mapping: Mapping
+    family: str
+    owner: Mapping | None
+
+
+@dataclass(frozen=True)
 class Region:
     """One lineage of mappings through a series.
 
@@ -40,9 +49,16 @@ class Region:
     went. `possibly` marks one of which some link is a guess.
     """
 
-    label: Label
+    speaker: _Speaker
     spans: tuple[tuple[int, _Mappings], ...]
     possibly: bool
+
+    @cached_property
+    def label(self) -> Label:
+        """What people call it."""
+        mapping, family, owner = self.speaker
+        path = None if mapping.path is None else decode(mapping.path)
+        return Label(family, display_name(mapping, owner), path, mapping.offset, mapping.perms)
 
     @property
     def first_step(self) -> int:
@@ -64,7 +80,7 @@ class Region:
 class _Track:
     """A part of a region that no other part was joined with when it was followed: the steps at which its mappings changed."""
 
-    label: Label
+    speaker: _Speaker | None = None
     spans: list[tuple[int, _Mappings]] = field(default_factory=list)
 
 
@@ -117,7 +133,7 @@ class Follower:
                     self._sets.join(track, member)
             else:
                 track = self._sets.add()
-                self._tracks.append(_Track(Label("other", "", None, None, "")))
+                self._tracks.append(_Track())
             if component.possibly:
                 self._guessed.append(track)
             for j in component.after:
@@ -146,15 +162,9 @@ class Follower:
             mappings = tuple([self._table[p] for p in positions])
             known = self._tracks[track]
             if positions:
-                position = positions[speaker(mappings)]
-                mapping, owner = self._table[position], owners.get(position)
-                known.label = Label(
-                    families[position],
-                    display_name(mapping, None if owner is None else self._table[owner]),
-                    None if mapping.path is None else decode(mapping.path),
-                    mapping.offset,
-                    mapping.perms,
-                )
+                position = positions[0] if len(positions) == 1 else positions[speaker(mappings)]
+                owner = owners.get(position)
+                known.speaker = _Speaker(self._table[position], families[position], None if owner is None else self._table[owner])
             if known.spans and known.spans[-1][1] == mappings:
                 continue
             known.spans.append((step, mappings))
@@ -165,12 +175,12 @@ class Follower:
         for number, track in enumerate(self._tracks):
             groups[self._sets.find(number)].append(track)
         guessed = {self._sets.find(track) for track in self._guessed}
-        found = [Region(_label_of(tracks), _together(tracks), root in guessed) for root, tracks in groups.items()]
+        found = [Region(_speaker_of(tracks), _together(tracks), root in guessed) for root, tracks in groups.items()]
         return sorted(found, key=lambda region: (region.first_step, region.first_start))
 
 
-def _label_of(tracks: Sequence[_Track]) -> Label:
-    """The label of the part that was there last; of several, of the largest."""
+def _speaker_of(tracks: Sequence[_Track]) -> _Speaker:
+    """The speaker of the part that was there last; of several, of the largest."""
 
     def weight(track: _Track) -> tuple[float, int]:
         step, mappings = track.spans[-1]
@@ -178,7 +188,9 @@ def _label_of(tracks: Sequence[_Track]) -> Label:
             return (float("inf"), sum(m.size_kib for m in mappings))
         return (step, sum(m.size_kib for m in track.spans[-2][1]) if len(track.spans) > 1 else 0)
 
-    return max(tracks, key=weight).label
+    found = (tracks[0] if len(tracks) == 1 else max(tracks, key=weight)).speaker
+    assert found is not None
+    return found
 
 
 def _together(tracks: Sequence[_Track]) -> tuple[tuple[int, _Mappings], ...]:
