@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,8 +20,12 @@ from pmapdiff.cli._app import (
     parse_threshold,
     screen_view,
 )
+from pmapdiff.cli._progress import ProgressLine
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import printable
+
+if TYPE_CHECKING:
+    from pmapdiff.model import Snapshot
 
 
 @command(
@@ -81,10 +86,21 @@ def history(
         wanted, regions = ProcessFilter(frozenset(pid or ())), RegionFilter(region, family, name)
     since_us, until_us = (None if text is None else store.moment(argument_text(text)) for text in (since, until))
     refs = store.refs(since_us, until_us, wanted)
-    found = regions.apply(trace(store.walk(refs, wanted), store.last_seen(wanted), classifier=classifier))
+    found = regions.apply(trace(_shown(store.walk(refs, wanted), len(refs)), store.last_seen(wanted), classifier=classifier))
     if not found.services:
         raise NotFoundError(_nothing(region, family, name, bool(refs)))
     write_report("history", form, found, view, sys.stdout)
+
+
+def _shown(snapshots: Iterator[Snapshot], number: int) -> Iterator[Snapshot]:
+    """The same snapshots; on a terminal one can see how many they are already."""
+    line = ProgressLine()
+    try:
+        for done, snapshot in enumerate(snapshots):
+            line.draw(f"{done:,} of {number:,} snapshots")
+            yield snapshot
+    finally:
+        line.clear()
 
 
 def _nothing(region: str | None, family: str | None, name: str | None, any_snapshot: bool) -> str:

@@ -18,6 +18,7 @@ from pmapdiff.cli._app import (
     command,
     retention_of,
 )
+from pmapdiff.cli._progress import ProgressLine
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.units import format_kib, plural
 
@@ -63,7 +64,11 @@ def prune(
         return
     if text is not None and not any(row.ref.label == text for row in store.snapshots()):
         raise NotFoundError(f"there is no snapshot with the label {text!r}")
-    done = store.prune(retention, label=text, progress=_Progress())
+    progress = _Progress()
+    try:
+        done = store.prune(retention, label=text, progress=progress)
+    finally:
+        progress.line.clear()
     space = ""
     if done.bytes_before is not None and done.bytes_after is not None:
         space = f", {format_kib(done.bytes_before // 1024)} became {format_kib(done.bytes_after // 1024)}"
@@ -86,9 +91,8 @@ class _Progress:
 
     def __init__(self) -> None:
         self._removed = 0
+        self.line = ProgressLine()
 
     def __call__(self, more: int) -> None:
         self._removed += more
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r{self._removed:,} snapshots removed\x1b[K\r")
-            sys.stderr.flush()
+        self.line.draw(f"{self._removed:,} snapshots removed")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -35,6 +35,7 @@ from pmapdiff.cli._app import (
     command,
     retention_of,
 )
+from pmapdiff.cli._progress import ProgressLine
 from pmapdiff.errors import CaptureError, NotFoundError, PmapdiffError, StoreError, UsageError
 from pmapdiff.text import printable
 from pmapdiff.units import parse_duration, plural
@@ -46,8 +47,6 @@ _FOLLOW_EVERY_S = 1.0
 # A series looks for old snapshots after the first one, and then no more often than this.
 _TIDY_EVERY_S = 600.0
 _OLD_GARBAGE_EVERY = 100
-# A one-line progress is worth drawing when the snapshot takes longer than this.
-_PROGRESS_AFTER_S = 1.0
 
 
 @command(
@@ -182,7 +181,7 @@ class _Run:
     tidy: Callable[[], object] | None = None
     _skipped: int = 0
     _tidied: float | None = None
-    _drawn: bool = False
+    _line: ProgressLine = field(default_factory=ProgressLine)
     _started: float = 0.0
 
     def series(self, recorder: Recorder, child: subprocess.Popen[bytes] | None = None) -> None:
@@ -199,6 +198,7 @@ class _Run:
                 if asked_to_stop or (child is not None and child.poll() is not None):
                     break
                 self._started = time.monotonic()
+                self._line.restart()
                 try:
                     recorded = recorder.take()
                 except (NotFoundError, CaptureError, StoreError) as error:
@@ -216,7 +216,7 @@ class _Run:
                         self._print(f"{error}; {'still looking' if isinstance(error, NotFoundError) else 'going on'}", always=True)
                     continue
                 finally:
-                    self._clear()
+                    self._line.clear()
                 failed, told = None, ""
                 skipped = f", {plural(tick.skipped, 'tick')} skipped" if tick.skipped else ""
                 self._print(recorded.summary() + skipped)
@@ -244,16 +244,8 @@ class _Run:
 
     def progress(self, done: int, total: int) -> None:
         """One line on a terminal while a snapshot takes long."""
-        if self.quiet or not sys.stderr.isatty() or time.monotonic() - self._started < _PROGRESS_AFTER_S:
-            return
-        self._drawn = True
-        sys.stderr.write(f"\r{done:,} of {total:,} processes\x1b[K")
-        sys.stderr.flush()
-
-    def _clear(self) -> None:
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            self._drawn = False
+        if not self.quiet:
+            self._line.draw(f"{done:,} of {total:,} processes")
 
     def _print(self, line: str, *, always: bool = False) -> None:
         if always:
