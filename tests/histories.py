@@ -30,6 +30,7 @@ class History:
         self._libraries: list[tuple[int, int]] = []
         self._windows: list[tuple[int, int, File]] = []
         self._reserves: list[tuple[int, int]] = []
+        self._heaps: list[tuple[int, int, int]] = []
         self._files = [self._file(b"/var/data/%d" % i, self.random.choice((64, 300, 2000))) for i in range(4)]
         self._objects = [self._file(b"/usr/lib/lib%d.so" % i, self.random.randint(8, 60)) for i in range(8)]
         if space is None:
@@ -211,15 +212,37 @@ class History:
         self.space.drop(*some)
         self.space.protect(*some, "---")
 
+    def commit_anew(self) -> None:
+        """As the JVM does it: mapped anew over the reserve, from its start on; what is not used any more is reserve again."""
+        if not self._heaps:
+            pages = self.random.choice((2 * HUGE + 5, 1000))
+            self._heaps.append((self.space.map(pages, "---p", frozenset({"nr"})), pages, 0))
+        heap = self.random.choice(self._heaps)
+        start, pages, used = heap
+        now = self.random.choice((0, self.random.randint(0, pages), self.random.randint(0, pages)))
+        if now > used:
+            self.space.map(now - used, fixed=start + used)
+            self._touched(start + used, now - used)
+        elif now < used:
+            self.space.map(used - now, "---p", frozenset({"nr"}), fixed=start + now)
+        self._heaps[self._heaps.index(heap)] = (start, pages, now)
+
     def carve(self) -> None:
         """munmap of a part: allocators that align give back head and tail."""
         vma = self._anonymous()
         start, pages = self._part(vma.start, vma.pages)
-        for known in (self._blocks, self._stacks, self._arenas, self._reserves):
-            for other in list(known):
-                if other[0] < start + pages and start < other[0] + other[1]:
-                    known.remove(other)
+        self._forget(start, pages)
         self.space.unmap(start, pages)
+
+    def _forget(self, start: int, pages: int) -> None:
+        """What does not own these pages any more leaves them alone."""
+
+        def free(low: int, number: int) -> bool:
+            return low + number <= start or start + pages <= low
+
+        for known in (self._blocks, self._stacks, self._arenas, self._reserves):
+            known[:] = [owned for owned in known if free(*owned)]
+        self._heaps[:] = [heap for heap in self._heaps if free(heap[0], heap[1])]
 
     def protect(self) -> None:
         vma = self._anonymous()
@@ -243,10 +266,7 @@ class History:
         if vma.pages > 1000:
             raise NoRoom
         start, pages = self._part(vma.start, vma.pages)
-        for known in (self._blocks, self._stacks, self._arenas, self._reserves):
-            for other in list(known):
-                if other[0] < start + pages and start < other[0] + other[1]:
-                    known.remove(other)
+        self._forget(start, pages)
         new = pages + self.random.choice((0, 0, 16))
         self.space.remap(start, pages, new, to=self.space.free_area(new, huge=True))
 
@@ -380,6 +400,7 @@ ACTIONS: dict[Action, int] = {
     History.reserve: 1,
     History.commit: 5,
     History.uncommit: 3,
+    History.commit_anew: 2,
     History.carve: 2,
     History.protect: 4,
     History.advise: 4,
@@ -409,5 +430,6 @@ PATTERNS: dict[str, tuple[Action, ...]] = {
     "another library at the same address": (History.load, History.unload, History.remove),
     "threads come and go": (History.thread, History.thread, History.thread_ends, History.allocate, History.release),
     "a reserve is committed in pieces": (History.reserve, History.commit, History.commit, History.uncommit, History.purge),
+    "a heap grows and shrinks within its reserve": (History.commit_anew, History.commit_anew, History.use, History.purge, History.allocate),
     "mappings are cut and protected": (History.allocate, History.carve, History.protect, History.advise, History.use),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from pmapdiff.align.kinds import Side, is_anonymous
@@ -157,12 +158,20 @@ def _judge(ours: Sequence[Run], theirs: Sequence[Run], overlaps: Sequence[_Overl
     return sure, doubtful
 
 
+_start, _end = attrgetter("start"), attrgetter("end")
+
+
 def _is_refilled(ours: Run, theirs: Run, overlap: _Overlap) -> bool:
     """Whether much of what they have in common must have been filled or dropped, wherever in both the resident pages are.
 
-    That says nothing of what is there to be filled: a reserve, or memory that was committed (its permissions changed).
+    That says nothing of what is there to be filled: a reserve, or memory that was committed (its permissions changed, or the rest of the larger
+    one is a reserve where the smaller one is).
     """
     if ours.perms != theirs.perms or ours.is_reserve or theirs.is_reserve:
+        return False
+    if ours.start == theirs.start and min(ours, theirs, key=_end).reserved_to(above=True) >= max(ours.end, theirs.end):
+        return False
+    if ours.end == theirs.end and max(ours, theirs, key=_start).reserved_to(above=False) <= min(ours.start, theirs.start):
         return False
     one, other = (run.resident_kib(overlap.start, overlap.end) for run in (ours, theirs))
     if one is None or other is None:

@@ -58,6 +58,18 @@ class Run:
         """Whether it was set aside to be filled by and by: MAP_NORESERVE, or a runtime's heap."""
         return self._family == "managed-heap" or b"nr" in (self.last.flags or b"").split()
 
+    def reserved_to(self, *, above: bool) -> int:
+        """How far what lies right above (or below) it is anonymous memory without permissions: an address, its own end (or start) if none is."""
+        step, reach = (1, self.end) if above else (-1, self.start)
+        row = self.rows[-1 if above else 0] + step
+        while 0 <= row < len(self._table):
+            mapping = self._table[row]
+            if mapping.perms != "---p" or mapping.is_file or (mapping.start if above else mapping.end) != reach:
+                break
+            reach = mapping.end if above else mapping.start
+            row += step
+        return reach
+
     def boundaries(self) -> list[int]:
         """Where its mappings begin and end."""
         if len(self.rows) == 1:

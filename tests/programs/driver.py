@@ -274,6 +274,10 @@ class Target:
         self.process.stdin.write(said + b"\n")
         return self._lines.next()
 
+    def until(self, pattern: bytes) -> bytes:
+        """Wait for a line of the program that this regular expression is found in."""
+        return self._lines.until(pattern)
+
     def ready_again(self) -> None:
         """Wait for the program's greeting after it has executed itself."""
         assert self._lines.next() == b"ready %d" % self.pid

@@ -252,6 +252,22 @@ def test_a_reserve_is_there_to_be_filled() -> None:
     assert both_ways(*committed) == {Relation.SAME}
 
 
+@pytest.mark.parametrize("above", [True, False])
+def test_what_was_given_back_to_a_reserve_is_not_unmapped(above: bool) -> None:
+    """The JVM maps what it commits anew over its reserve, which is not reserved memory (`nr`), and the reserve over what it gives back."""
+
+    def heap(used: int, rss: int, *, reserve: bool = True) -> list[Mapping]:
+        edge = A + used * M if above else A + (32 - used) * M
+        committed = make(A, edge, rss=rss) if above else make(edge, A + 32 * M, rss=rss)
+        rest = make(edge, A + 32 * M, "---p") if above else make(A, edge, "---p")
+        return sorted([committed, *([rest._replace(flags=b"mr mw me nr")] if reserve else [])])
+
+    full, empty = heap(4, 4096), heap(16, 10)
+    assert {c.relation for c in align_same_process(full, empty)} == {c.relation for c in align_same_process(empty, full)} == {Relation.SAME}
+    # Where the rest of the larger one is not mapped at all, it may be other memory.
+    assert both_ways(heap(4, 4096, reserve=False), heap(16, 10, reserve=False)) == {Relation.POSSIBLY_SAME}
+
+
 def test_two_stacks_with_one_end_in_common_are_of_two_threads() -> None:
     def stack(pages: int) -> list[Mapping]:
         return [make(A - (pages + 1) * PAGE, A - pages * PAGE, "---p"), make(A - pages * PAGE, A, rss=8)]
