@@ -81,10 +81,11 @@ def _file_key(component: Component, *, before: Side, after: Side, size: bool, re
 def _memory(component: Component, before: Side, after: Side) -> tuple[Hashable, int, int | None, int] | None:
     """What is known of a one-sided component: its kind, size and resident KiB, and its start.
 
-    None if it is nothing that mremap would move: malloc and programs move their blocks, but nobody moves stacks, arenas and heaps.
+    None if it is nothing that mremap would move: malloc and programs move their blocks, but nobody moves stacks, arenas and heaps, and V8, jemalloc
+    and mimalloc map and unmap (without reserving) equal blocks all the time.
     """
     side, positions = (before, component.before) if component.before else (after, component.after)
-    if side.families[positions[0]] != "anon":
+    if side.families[positions[0]] != "anon" or b"nr" in (side.mappings[positions[0]].flags or b"").split():
         return None
     mappings = [side.mappings[position] for position in positions]
     first = mappings[0]

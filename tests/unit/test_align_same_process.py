@@ -197,6 +197,11 @@ def test_stacks_arenas_and_heaps_do_not_move(family: str) -> None:
     assert {c.relation for c in align_same_process(before, after, (["anon"], ["anon"]))} == {Relation.POSSIBLY_MOVED}
 
 
+def test_blocks_of_runtimes_do_not_move() -> None:
+    before, after = (make(start, start + M, rss=600)._replace(flags=b"rd wr mr mw me dc nr") for start in (A, A + 50 * M))
+    assert aligned([before], [after]) == {((0,), (), Relation.SAME), ((), (0,), Relation.SAME)}
+
+
 def test_of_many_mappings_of_a_file_the_most_alike_moved() -> None:
     before = [file(A, A + M, "r--s", 0, rss=8), file(A + 2 * M, A + 3 * M, "r--s", 0, rss=400)]
     after = [file(A + 20 * M, A + 24 * M, "r--s", 0, rss=400), file(A + 30 * M, A + 34 * M, "r--s", 0, rss=8)]
