@@ -10,7 +10,9 @@ from pmapdiff.model.counters import RSS
 from pmapdiff.model.mapping import DELETED
 from pmapdiff.text import decode
 
-_LIBRARY_BSS_BYTES = 512 << 10
+# Behind a library, what is larger than the first and no larger than the second is taken for memory that was merged with a bss: holes between
+# libraries come from their alignment to 2 MiB.
+_LIBRARY_BSS_BYTES, _HOLE_BYTES = 512 << 10, 4 << 20
 # The few libraries that have much more, and are common.
 _LARGE_BSS = re.compile(rb"lib(jemalloc|tcmalloc|asan|hwasan|lsan|tsan|ubsan)")
 
@@ -42,7 +44,7 @@ def bss_owners(mappings: Sequence[Mapping]) -> dict[int, int]:
     """Which mappings are the bss of an object, by position, and the position of the segment that they belong to.
 
     It is the unnamed rw-p that starts where its object's rw-p segment ends (fs/binfmt_elf.c, set_brk and vm_brk_flags). Among
-    libraries, where the kernel fills holes from above, so does other memory, and merges with it: what is large there is hardly ever bss.
+    libraries, where the kernel fills holes from above, so does other memory, and merges with it: what is as large as such a hole is hardly ever bss.
     (Of 1,605 libraries of a Debian 12, 24 have more than 512 KiB of bss; of 334 mappings that looked like it in 28 processes, the 114 larger
     ones held 267 MB, of which 0.1 were bss: the rest was arenas of Python.)
     """
@@ -51,7 +53,7 @@ def bss_owners(mappings: Sequence[Mapping]) -> dict[int, int]:
     owners = {
         position + 1: position for position in named if position + 1 < len(mappings) and _adjoins_data(mappings[position], mappings[position + 1])
     }
-    large = [position for position in owners if mappings[position].end - mappings[position].start > _LIBRARY_BSS_BYTES]
+    large = [position for position in owners if _LIBRARY_BSS_BYTES < mappings[position].end - mappings[position].start <= _HOLE_BYTES]
     if large:
         # The program itself stands below all libraries, and alone. A table without any code does not say which it is.
         program = next((object_of(mappings[i]) for i in named if "x" in mappings[i].perms and mappings[i].is_file), None)
