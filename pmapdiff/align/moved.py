@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable
 from functools import partial
+from itertools import product
+from typing import NamedTuple
 
 from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.kinds import Side
 from pmapdiff.align.reloaded import pair_reloaded
 from pmapdiff.model.counters import RSS, SWAP
 
-# Beyond this many left-over anonymous mappings of one kind a side, only those of equal size and residency are
+# Beyond this many left-over anonymous mappings of one kind a side, and of all kinds, only those of equal size and residency are
 # paired: trying all pairs would cost n × m.
 _ALL_PAIRS_LIMIT = 64
+_ALL_KINDS_LIMIT = 1024
 # How much of what is resident may have been touched or dropped on the way, for "like residency".
 _RESIDENCY_TOLERANCE = 0.1
 # From this size on, memory may have been filled since it was moved. glibc moves blocks with mremap from 128 KiB on, but smaller
@@ -78,26 +81,37 @@ def _file_key(component: Component, *, before: Side, after: Side, size: bool, re
     return (identity, mapping.offset, mapping.perms, mapping.size_kib if size else None, mapping.counters[RSS] if resident else None)
 
 
-def _memory(component: Component, before: Side, after: Side) -> tuple[Hashable, int, int | None, int] | None:
-    """What is known of a one-sided component: its kind, size and resident KiB, and its start.
+class _Memory(NamedTuple):
+    """A component of anonymous memory that is only on one side: its kind, its size, what is resident of it (both in KiB), and where it starts."""
+
+    component: Component
+    kind: Hashable
+    size: int
+    resident: int
+    start: int
+
+
+def _memory(component: Component, before: Side, after: Side) -> _Memory | None:
+    """What is known of a one-sided component.
 
     None if it is nothing that mremap would move: malloc and programs move their blocks, but nobody moves stacks, arenas and heaps, and V8, jemalloc
-    and mimalloc map and unmap (without reserving) equal blocks all the time.
+    and mimalloc map and unmap (without reserving) equal blocks all the time. What was never touched has nothing that could have moved with it.
     """
     side, positions = (before, component.before) if component.before else (after, component.after)
     if side.families[positions[0]] != "anon" or b"nr" in (side.mappings[positions[0]].flags or b"").split():
         return None
     mappings = [side.mappings[position] for position in positions]
     first = mappings[0]
-    resident = [m.counters[RSS] for m in mappings]
-    total = None if None in resident else sum(r or 0 for r in resident) + sum(m.counters[SWAP] or 0 for m in mappings)
-    return ((first.perms, first.name, side.kinds[positions[0]]), sum(m.size_kib for m in mappings), total, first.start)
+    known = [m.counters[RSS] for m in mappings]
+    resident = 0 if None in known else sum(rss or 0 for rss in known) + sum(m.counters[SWAP] or 0 for m in mappings)
+    if not resident:
+        return None
+    return _Memory(component, (first.perms, first.name, side.kinds[positions[0]]), sum(m.size_kib for m in mappings), resident, first.start)
 
 
 def _memory_key(component: Component, *, before: Side, after: Side) -> Hashable:
-    facts = _memory(component, before, after)
-    # Memory that was never touched has nothing that could have moved with it.
-    return facts[:3] if facts is not None and facts[2] else None
+    memory = _memory(component, before, after)
+    return None if memory is None else (memory.kind, memory.size, memory.resident)
 
 
 def _pair_by_likeness(
@@ -105,30 +119,33 @@ def _pair_by_likeness(
 ) -> tuple[list[Component], list[Component], list[Component]]:
     """Pair anonymous memory whose larger side may be the smaller one, moved and perhaps grown (mremap).
 
-    What was resident must still be there; large blocks, which realloc moves that way, may have filled what was added. The rule is the same in both
-    directions, so that a comparison turned round finds the same pairs.
+    The closest in size are paired first. The rule is the same in both directions, so that a comparison turned round finds the same pairs.
     """
-    by_kind: dict[Hashable, tuple[list[tuple[Component, int, int, int]], list[tuple[Component, int, int, int]]]] = defaultdict(lambda: ([], []))
+    by_kind: dict[Hashable, tuple[list[_Memory], list[_Memory]]] = defaultdict(lambda: ([], []))
     for side, components in enumerate((gone, new)):
-        for component in components:
-            facts = _memory(component, before, after)
-            if facts is not None and facts[2]:
-                by_kind[facts[0]][side].append((component, facts[1], facts[2], facts[3]))
-    candidates: list[tuple[tuple[int, ...], Component, Component]] = []
-    for ours, theirs in by_kind.values():
-        largest = [sorted(side, key=lambda f: (-f[1], f[3]))[:_ALL_PAIRS_LIMIT] for side in (ours, theirs)]
-        for one, size, resident, start in largest[0]:
-            for other, other_size, other_resident, other_start in largest[1]:
-                small, large = sorted(((size, resident), (other_size, other_resident)))
-                slack = _RESIDENCY_TOLERANCE * small[1]
-                filled = large[0] - small[0] if small[0] >= _MOVED_BLOCK_KIB else 0
-                if small[1] - slack <= large[1] <= small[1] + filled + slack:
-                    order = (large[0] - small[0], abs(resident - other_resident), min(start, other_start), max(start, other_start))
-                    candidates.append((order, one, other))
+        left = [memory for c in components if (memory := _memory(c, before, after)) is not None]
+        for memory in sorted(left, key=lambda memory: (-memory.size, memory.start))[:_ALL_KINDS_LIMIT]:
+            if len(by_kind[memory.kind][side]) < _ALL_PAIRS_LIMIT:
+                by_kind[memory.kind][side].append(memory)
+    candidates = [pair for ours, theirs in by_kind.values() for pair in product(ours, theirs) if _are_alike(*pair)]
     pairs: list[Component] = []
-    taken: set[tuple[int, tuple[int, ...]]] = set()
-    for _, one, other in sorted(candidates, key=lambda c: c[0]):
-        if (0, one.before) not in taken and (1, other.after) not in taken:
-            taken.update(((0, one.before), (1, other.after)))
-            pairs.append(Component(one.before, other.after, Relation.POSSIBLY_MOVED))
-    return [c for c in gone if (0, c.before) not in taken], [c for c in new if (1, c.after) not in taken], pairs
+    taken: tuple[set[tuple[int, ...]], set[tuple[int, ...]]] = (set(), set())
+    for one, other in sorted(candidates, key=_closeness):
+        if one.component.before not in taken[0] and other.component.after not in taken[1]:
+            taken[0].add(one.component.before)
+            taken[1].add(other.component.after)
+            pairs.append(Component(one.component.before, other.component.after, Relation.POSSIBLY_MOVED))
+    return [c for c in gone if c.before not in taken[0]], [c for c in new if c.after not in taken[1]], pairs
+
+
+def _are_alike(one: _Memory, other: _Memory) -> bool:
+    """Whether what was resident may still be there; large blocks, which realloc moves that way, may have filled what was added."""
+    small, large = sorted((one, other), key=lambda memory: (memory.size, memory.resident))
+    slack = _RESIDENCY_TOLERANCE * small.resident
+    filled = large.size - small.size if small.size >= _MOVED_BLOCK_KIB else 0
+    return small.resident - slack <= large.resident <= small.resident + filled + slack
+
+
+def _closeness(pair: tuple[_Memory, _Memory]) -> tuple[int, ...]:
+    one, other = pair
+    return (abs(one.size - other.size), abs(one.resident - other.resident), min(one.start, other.start), max(one.start, other.start))

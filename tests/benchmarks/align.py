@@ -53,6 +53,13 @@ def elsewhere(number: int) -> Tables:
     return before, [make(above + i * STEP, above + i * STEP + (1 + i % 23) * PAGE, rss=4 + i % 997) for i in range(number)]
 
 
+def named(number: int) -> Tables:
+    """Nothing is where it was, and what is of one name is all alike."""
+    before = [make(BASE + i * STEP, BASE + i * STEP + (32 + i % 32) * PAGE, name=b"[anon:%d]" % (i // 64), rss=100 + i % 9) for i in range(number)]
+    above = number * STEP
+    return before, [m._replace(start=m.start + above, end=m.end + above + PAGE) for m in before]
+
+
 def neighbours(number: int) -> Tables:
     """One unbroken row of mappings, each cut at another place."""
     perms = ("rw-p", "r--p")
@@ -79,7 +86,7 @@ def cut_up(number: int) -> Tables:
     return [make(BASE, BASE + number * PAGE, rss=4)], after
 
 
-SHAPES: tuple[Callable[[int], Tables], ...] = (small_blocks, committed, elsewhere, neighbours, torn, one_over_all, cut_up)
+SHAPES: tuple[Callable[[int], Tables], ...] = (small_blocks, committed, elsewhere, named, neighbours, torn, one_over_all, cut_up)
 
 
 def run() -> list[Promise]:

@@ -15,9 +15,9 @@ from strategies import MANY
 from pmapdiff.align import Component, Match, align_same_process
 from pmapdiff.model import COUNTER_INDEX, Mapping
 
-HISTORIES = 60 * MANY
+HISTORIES = 40 * MANY
 # Of each kind of history that is hard to follow.
-PATTERN_HISTORIES = 8 * MANY
+PATTERN_HISTORIES = 6 * MANY
 # How much of what is the same must be aligned as the same.
 LEAST = 0.95
 _RSS, _SWAP = COUNTER_INDEX["Rss"], COUNTER_INDEX["Swap"]

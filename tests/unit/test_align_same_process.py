@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from benchmarks.align import SHAPES
 from strategies import PAGE, file, in_form, make
 
 from pmapdiff.align import Component, Relation, align_same_process
@@ -442,3 +444,12 @@ def test_another_library_and_new_shared_memory_replace_nothing() -> None:
     before = [*plugin(0x7F0000000000, b"/p/libone.so", 5), file(0x7F0010000000, 0x7F0010001000, "rw-s", 0, b"/dev/shm/ring", 6)]
     after = [*plugin(0x7F0000000000, b"/p/libtwo.so", 7), file(0x7F0020000000, 0x7F0020001000, "rw-s", 0, b"/dev/shm/ring", 8)]
     assert not [c for c in align_same_process(before, after) if c.before and c.after]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_large_tables_whatever_overlaps_what(shape: Callable[[int], tuple[list[Mapping], list[Mapping]]]) -> None:
+    """A cost of n × m would take longer than the time that a test has."""
+    before, after = shape(20_000)
+    components = align_same_process(before, after)
+    assert sorted(i for c in components for i in c.before) == list(range(len(before)))
+    assert sorted(j for c in components for j in c.after) == list(range(len(after)))
