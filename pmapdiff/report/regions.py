@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pmapdiff.align import History, RegionHistory, Sample, Samples, ServiceHistory, add_samples
-from pmapdiff.errors import UsageError
 from pmapdiff.model import FIGURE_INDEX
 from pmapdiff.report.base import View
 from pmapdiff.report.shape import MAIN_FIGURES, process_title
+from pmapdiff.store.filter import check_name
 from pmapdiff.text import printable
 from pmapdiff.units import plural
 
@@ -33,11 +33,7 @@ class RegionFilter:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.name is not None:
-            try:
-                re.compile(self.name)
-            except re.error as error:
-                raise UsageError(f"--name {self.name!r} is no regular expression: {error}") from None
+        check_name(self.name)
 
     @property
     def everything(self) -> bool:

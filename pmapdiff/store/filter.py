@@ -10,6 +10,15 @@ from pmapdiff.model import ProcessInfo
 from pmapdiff.text import decode, printable
 
 
+def check_name(name: str | None) -> None:
+    """Raise UsageError if the value of --name is no regular expression."""
+    if name is not None:
+        try:
+            re.compile(name)
+        except re.error as error:
+            raise UsageError(f"--name {name!r} is no regular expression: {error}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessFilter:
     """Which processes to look at: any of these pids, and a name that this regular expression is found in.
@@ -21,11 +30,7 @@ class ProcessFilter:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.name is not None:
-            try:
-                re.compile(self.name)
-            except re.error as error:
-                raise UsageError(f"--name {self.name!r} is no regular expression: {error}") from None
+        check_name(self.name)
 
     @property
     def everything(self) -> bool:
