@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TextIO
 
 from rich.cells import cell_len
@@ -108,9 +109,9 @@ def _write_each(result: Comparison, view: View, out: TextIO) -> None:
             out.write("\n")
         _write_headline(headline(process, result), view, out)
         for caveat in caveats(process):
-            _write_line(f"  note: {caveat}", "yellow", view, out)
+            _write_note(f"note: {caveat}", "yellow", view, out)
         for sentence in effect_words(process):
-            _write_line(f"  {sentence}", "cyan", view, out)
+            _write_note(sentence, "cyan", view, out)
         if in_full:
             _write_detail(process, view, out)
     if told and not in_full:
@@ -146,6 +147,14 @@ def _write_headline(sentence: str, view: View, out: TextIO) -> None:
         return _write_line(sentence, "bold", view, out)
     _write_line(f"{first};", "bold", view, out)
     return _write_line(f"  {second}", "bold", view, out)
+
+
+def _write_note(sentence: str, style: str, view: View, out: TextIO) -> None:
+    """A sentence that nobody shall have to guess the end of, in as many lines as it takes."""
+    indent = "  "
+    lines = [indent + sentence] if view.width is None else wrap(sentence, view.width, initial_indent=indent, subsequent_indent=2 * indent)
+    for line in lines:
+        _write_line(line, style, view, out)
 
 
 def _write_line(line: str, style: str, view: View, out: TextIO) -> None:
