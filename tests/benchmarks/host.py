@@ -66,6 +66,8 @@ def run() -> list[Promise]:
             measure("cat smaps", ["cat", *(f"/proc/{pid}/smaps" for pid in pids)], may_fail=True)
             measure("pmapdiff record --all, first of its store", [*PMAPDIFF, "--db", f"{folder}/{number}.db", "record", "--all", "--quiet"])
             measure("pmapdiff record --all, in a series", [*PMAPDIFF, "--db", series, "record", "--all", "--quiet"])
+            measure("pmapdiff compare first latest", [*PMAPDIFF, "--db", series, "compare", "first", "latest"])
+            measure("pmapdiff compare first 2 latest", [*PMAPDIFF, "--db", series, "compare", "first", "2", "latest"])
         results["pmapdiff record --all --every 1s, a tick"], rss_kib = _resident(series)
     print_times(f"A host of {len(pids)} processes and {mappings:,} mappings, {ROUNDS} rounds", results, "pmap -XX")
     print(f"resident recorder: VmRSS {rss_kib / 1024:.0f} MiB after {TICKS * (ROUNDS + 1)} ticks")
@@ -76,6 +78,7 @@ def run() -> list[Promise]:
         Promise("snapshot in a series, CPU / pmap -XX", results["pmapdiff record --all, in a series"].cpu_s / against, 1.0),
         Promise("tick of a resident recorder, CPU / pmap -XX", tick / against, 0.3),
         Promise("tick of a resident recorder, CPU / cat smaps", tick / results["cat smaps"].cpu_s, 2.5),
+        Promise("compare of two snapshots of a host, wall time", results["pmapdiff compare first latest"].wall_s, 1.5, "s"),
         Promise("Rss of a resident recorder", rss_kib / 1024, 120, "MiB"),
     ]
 
