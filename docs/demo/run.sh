@@ -44,6 +44,7 @@ sleep 1
 run pmapdiff record --pid "$leaking" --pid "$steady" --every 1s --count 5
 run pmapdiff snapshots
 run pmapdiff compare start latest
+run pmapdiff history --pid "$leaking" '[heap]'
 
 echo
 echo "Both programs and the database are removed again. For a process of your own:"
