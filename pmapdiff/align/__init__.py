@@ -5,7 +5,7 @@ from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.families import FAMILIES, Verdict, classify, explain
 from pmapdiff.align.history import History, Incarnation, RegionHistory, ServiceHistory, trace
 from pmapdiff.align.incarnation import align_incarnations
-from pmapdiff.align.pairing import Match, looks_same, pair_processes
+from pmapdiff.align.pairing import Match, are_saved_tables, judge_saved, looks_same, pair_processes
 from pmapdiff.align.same_process import align_same_process, unequal_parts
 from pmapdiff.align.samples import Sample, Samples, add_samples
 
@@ -27,8 +27,10 @@ __all__ = [
     "add_samples",
     "align_incarnations",
     "align_same_process",
+    "are_saved_tables",
     "classify",
     "explain",
+    "judge_saved",
     "looks_same",
     "pair_processes",
     "parse_buckets",

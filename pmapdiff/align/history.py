@@ -11,10 +11,10 @@ from pmapdiff import model
 from pmapdiff.align.buckets import BUILT_IN, Classifier
 from pmapdiff.align.families import explain
 from pmapdiff.align.lineage import RULES
-from pmapdiff.align.pairing import Match, looks_same, pair_processes
+from pmapdiff.align.pairing import Match, are_saved_tables, judge_saved, pair_processes
 from pmapdiff.align.samples import NOT_THERE, Sample, Samples
 from pmapdiff.align.series import Follower, Region
-from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Totals
+from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
 from pmapdiff.model.counters import sum_figures
 
 
@@ -80,6 +80,11 @@ class _Service:
     tables: list[int] = field(default_factory=list)
     table: MappingTable | None = None
     restarted: bool = False
+
+    @property
+    def last(self) -> Capture:
+        """Its process, with the last table that it had."""
+        return Capture(self.process, Status.COMPLETE, self.table)
 
 
 def trace(
@@ -148,19 +153,16 @@ class _Services:
     def assign(self, snapshot: Snapshot, last_seen: Mapping[ProcessIdentity, int], same: bool | None) -> list[tuple[int | None, Capture, Match]]:
         """To which service each capture belongs, by its number, and why; None for one that was not seen yet."""
         captures = snapshot.captures
-        if len(self.known) == len(captures) == 1 and not (self.known[0].process.identity.boot_id and captures[0].process.identity.boot_id):
-            # Tables without identity, one a snapshot: compared with each other whatever they are called.
-            known, table = self.known[0].table, captures[0].table
-            if same is None:
-                same = looks_same(known.mappings if known else (), table.mappings if table else ())
-            return [(0, captures[0], Match.SAME if same else Match.RESTARTED)]
+        if are_saved_tables([service.last for service in self.known[:2]], captures):
+            return [(0, captures[0], judge_saved(Match.RESTARTED, self.known[0].last, captures[0], same))]
         now_us = snapshot.ref.taken_at_us
         numbers = self._candidates(snapshot, last_seen)
         services = [self.known[number] for number in numbers]
         host = snapshot.ref.host
         until_us = [service.seen_us if service.seen_us <= now_us and service.host == host else 0 for service in services]
         pairs = pair_processes([s.process for s in services], [c.process for c in captures], until_us)
-        return [(None if i is None else numbers[i], captures[j], match) for i, j, match in pairs if j is not None]
+        found = [(None if i is None else numbers[i], captures[j], match) for i, j, match in pairs if j is not None]
+        return [(n, capture, match if n is None else judge_saved(match, self.known[n].last, capture, same)) for n, capture, match in found]
 
     def _candidates(self, snapshot: Snapshot, last_seen: Mapping[ProcessIdentity, int]) -> list[int]:
         """The numbers of the services that some capture may belong to."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pmapdiff.align.labels import basename
 from pmapdiff.align.lineage import RULES
-from pmapdiff.model import Mapping, ProcessInfo
+from pmapdiff.model import Capture, Mapping, ProcessInfo
 
 ProcessPair = tuple[int | None, int | None, "Match"]
 
@@ -122,6 +122,23 @@ class _Pairing:
 
 def _by_age(processes: Sequence[ProcessInfo]) -> dict[int, None]:
     return dict.fromkeys(sorted(range(len(processes)), key=lambda i: (processes[i].identity.start_ticks, processes[i].pid)))
+
+
+def judge_saved(match: Match, one: Capture, other: Capture, same: bool | None) -> Match:
+    """What two captures that were paired are to each other, where one of them says nothing of its process: a saved table.
+
+    `same` decides; with None their addresses do. Of two that were recorded it stays what it is.
+    """
+    if one.process.identity.is_known and other.process.identity.is_known:
+        return match
+    if same is None:
+        same = looks_same(*(() if capture.table is None else capture.table.mappings for capture in (one, other)))
+    return Match.SAME if same else Match.RESTARTED
+
+
+def are_saved_tables(before: Sequence[Capture], after: Sequence[Capture]) -> bool:
+    """Whether these are one table a side, of which one says nothing of its process: compared with each other whatever they are called."""
+    return len(before) == len(after) == 1 and not (before[0].process.identity.is_known and after[0].process.identity.is_known)
 
 
 def looks_same(before: Sequence[Mapping], after: Sequence[Mapping]) -> bool:

@@ -16,8 +16,9 @@ from pmapdiff.align import (
     Verdict,
     align_incarnations,
     align_same_process,
+    are_saved_tables,
     explain,
-    looks_same,
+    judge_saved,
     pair_processes,
     unequal_parts,
 )
@@ -42,11 +43,13 @@ def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = 
     compared with each other whatever they are called. `classifier` says which families to report.
     """
     pairs: list[tuple[Capture | None, Capture | None, Match]]
-    if len(before.captures) == len(after.captures) == 1 and not (_has_identity(before.captures[0]) and _has_identity(after.captures[0])):
+    if are_saved_tables(before.captures, after.captures):
         pairs = [(before.captures[0], after.captures[0], Match.RESTARTED)]
     else:
         pairs = _pair(before, after)
-    compared = [compare_captures(one, other, _judge(one, other, match, same), classifier, after.ref.max_map_count) for one, other, match in pairs]
+    judged = [match if one is None or other is None else judge_saved(match, one, other, same) for one, other, match in pairs]
+    limit = after.ref.max_map_count
+    compared = [compare_captures(one, other, match, classifier, limit) for (one, other, _), match in zip(pairs, judged, strict=True)]
     compared = [
         replace(p, unrecorded_before=True) if p.match is Match.NEW and p.process.had_started_by(before.ref.taken_at_us) else p for p in compared
     ]
@@ -64,18 +67,6 @@ def _pair(before: Snapshot, after: Snapshot) -> list[tuple[Capture | None, Captu
     until_us = [before.ref.taken_at_us] * len(before.captures) if in_order else None
     positions = pair_processes([c.process for c in before.captures], [c.process for c in after.captures], until_us)
     return [(None if i is None else before.captures[i], None if j is None else after.captures[j], match) for i, j, match in positions]
-
-
-def _has_identity(capture: Capture) -> bool:
-    return bool(capture.process.identity.boot_id)
-
-
-def _judge(ours: Capture | None, theirs: Capture | None, match: Match, same: bool | None) -> Match:
-    if ours is None or theirs is None or (_has_identity(ours) and _has_identity(theirs)):
-        return match
-    if same is None:
-        same = looks_same((ours.table or _NOTHING).mappings, (theirs.table or _NOTHING).mappings)
-    return Match.SAME if same else Match.RESTARTED
 
 
 def _weight(process: ProcessComparison) -> tuple[int, int, int]:

@@ -45,6 +45,11 @@ class ProcessIdentity(NamedTuple):
     start_ticks: int
     exec_key: str
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it was recorded, so that two that differ are two processes."""
+        return bool(self.boot_id)
+
 
 class ProcessInfo(NamedTuple):
     """Who a process is, as it was when it was first seen.

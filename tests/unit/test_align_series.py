@@ -12,6 +12,7 @@ from pmapdiff.align import History, Match, RegionHistory, classify, pair_process
 from pmapdiff.align.labels import speaker
 from pmapdiff.align.pairing import ProcessPair
 from pmapdiff.align.series import Follower, Region
+from pmapdiff.compare import compare_snapshots
 from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
 
 A = 0x7F0000000000
@@ -177,6 +178,28 @@ def test_saved_files_are_one_service() -> None:
     assert [rss(known) for known in service.regions] == [[0, 0, 0], [1, 2, 3]]
     (service,) = trace([saved(1, 0), saved(2, 64 * M)], same=True).services
     assert len(service.incarnations) == 1
+
+
+def test_two_saved_tables_a_snapshot_are_judged_by_their_addresses_as_well() -> None:
+    """As `compare` of two such snapshots does."""
+
+    def saved(number: int, shift: int) -> Snapshot:
+        captures = []
+        for name in (b"a", b"b"):
+            table = [
+                file(A + shift, A + shift + M, "r-xp", 0, b"/bin/" + name),
+                make(A + shift + 9 * M, A + shift + 10 * M, name=b"[stack]", rss=number),
+            ]
+            found = capture_of(table)
+            identity = ProcessIdentity("", 0, 0, name.decode() + str(number))
+            captures.append(found._replace(process=found.process._replace(identity=identity, comm=name, command=name + b"\0")))
+        return Snapshot(SnapshotRef(None, number, "", None, f"{number}.smaps"), tuple(captures))
+
+    snapshots = [saved(1, 0), saved(2, 0), saved(3, 64 * M)]
+    for service in trace(snapshots).services:
+        assert [(known.step, known.match) for known in service.incarnations] == [(0, Match.NEW), (2, Match.RESTARTED)]
+    assert {process.match for process in compare_snapshots(*snapshots[:2]).processes} == {Match.SAME}
+    assert {process.match for process in compare_snapshots(*snapshots[1:]).processes} == {Match.RESTARTED}
 
 
 def test_the_same_table_again_costs_nothing() -> None:
