@@ -41,13 +41,23 @@ def role_of(process: ProcessInfo) -> bytes:
     title = _TITLE.match(words[0]) if len(words) == 1 or not any(words[1:]) else None
     if title is not None:
         return _NUMBERS.sub(b"#", title[0])
+    interpreted = runs_what(process)
+    if interpreted is not None and not (_is_main_of_unit(process) and process.name != "java"):
+        return interpreted
+    return next((word for word in words[1:] if word.startswith(b"--type=")), b"")
+
+
+def runs_what(process: ProcessInfo) -> bytes | None:
+    """What an interpreter or java runs: a script, jar, module or class; code as `-c` and the code; empty if nothing.
+
+    None for what is no interpreter: it runs itself.
+    """
+    arguments = process.command.rstrip(b"\0").split(b"\0")[1:]
     # A script that starts with #! gives its own name to the process, so it is the program that tells.
     interpreter = _INTERPRETER.fullmatch(basename(_program(process)))
-    if interpreter is not None and not _is_main_of_unit(process):
-        return _script(words[1:], interpreter[1])
-    if process.name == "java":
-        return _java_program(words[1:])
-    return next((word for word in words[1:] if word.startswith(b"--type=")), b"")
+    if interpreter is not None:
+        return _script(arguments, interpreter[1])
+    return _java_program(arguments) if process.name == "java" else None
 
 
 def _is_main_of_unit(process: ProcessInfo) -> bool:

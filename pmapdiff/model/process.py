@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -11,7 +10,6 @@ from pmapdiff.text import decode
 
 # The kernel gives the time of boot in whole seconds, and a process's start in ticks since.
 _CLOCK_SLACK_US = 2_000_000
-_INTERPRETER = re.compile(r"(python|node|ruby|perl|php|lua|bash|sh|dash)[0-9.]*", re.ASCII)
 
 
 class Status(StrEnum):
@@ -88,11 +86,6 @@ class ProcessInfo(NamedTuple):
     def had_started_by(self, moment_us: int) -> bool:
         """Whether it is known to have run at a moment, in µs since the epoch, at which it had not ended yet."""
         return self.started_at_us is not None and self.started_at_us < moment_us - _CLOCK_SLACK_US
-
-    @property
-    def is_interpreter(self) -> bool:
-        """Whether what it runs says more than what it is."""
-        return _INTERPRETER.fullmatch(self.name) is not None
 
     @property
     def command_line(self) -> str:

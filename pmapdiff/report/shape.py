@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pmapdiff.align import Match
+from pmapdiff.align.lineage import runs_what
 from pmapdiff.compare import Change, Comparison, Effect, FamilyChange, Observed, ProcessComparison
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Figures, ProcessInfo, SnapshotRef
 from pmapdiff.model.counters import sum_figures
@@ -220,15 +221,13 @@ def snapshot_words(ref: SnapshotRef) -> str:
 
 
 def process_title(info: ProcessInfo) -> str:
-    """`redis-server 1100`; of an interpreter also what it runs: `python leaking.py 1200`."""
+    """`redis-server 1100`; of an interpreter also what it runs: `python leaking.py 1200`, `java app.jar 1300`."""
     words = [info.name]
-    arguments = [decode(word) for word in info.command.split(b"\0")[1:]]
-    if info.is_interpreter:
-        first = next(iter(arguments), "")
-        # After an option nobody knows here whether a word is its value or the script.
-        words += [first.rsplit("/", 1)[-1][:_LONGEST_SCRIPT]] if first and not first.startswith("-") else []
-    elif info.name == "java" and "-jar" in arguments[:-1]:
-        words.append(arguments[arguments.index("-jar") + 1].rsplit("/", 1)[-1])
+    first, _, module = (runs_what(info) or b"").partition(b"\0")
+    runs = decode(module or first).rsplit("/", 1)[-1]
+    # A script that gave the process its name need not be said twice; of code there is no end.
+    if runs and runs != info.name and first not in (b"-c", b"-e"):
+        words.append(runs[:_LONGEST_SCRIPT])
     return printable(" ".join([*words, str(info.pid)] if info.pid else words))
 
 
