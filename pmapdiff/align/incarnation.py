@@ -78,8 +78,7 @@ class _Side:
                 family = "anon" if not has_names and families[position] in ("heap", "kernel", "jit") else families[position]
                 self.memory["family", family].append(position)
         self.objects = [
-            FileObject(label, mappings, tuple(of_file), tuple(bss.get(label, ())), families[of_file[0]] == "image")
-            for label, of_file in positions.items()
+            FileObject(label, mappings, tuple(of_file), tuple(bss.get(label, ())), families[of_file[0]]) for label, of_file in positions.items()
         ]
 
 

@@ -17,22 +17,20 @@ from pmapdiff.align.versions import fold_version, version_key
 from pmapdiff.model import Mapping
 
 _Positions = tuple[int, ...]
-# Objects of the kernel that look like files; each is made anew, and none takes the place of another.
-_NO_FILES = (b"/dev/", b"/memfd:", b"/SYSV", b"/anon_hugepage", b"/[aio]", b"/i915", b"/drm ", b"/dmabuf:")
 
 
 @dataclass(frozen=True)
 class FileObject:
     """All mappings of one path in one table, as positions in it in the order of their addresses, and the bss behind them.
 
-    `label` is the path without ` (deleted)`, or a basename. `is_image` says that it is an ELF file.
+    `label` is the path without ` (deleted)`, or a basename. `family` is what its mappings are for.
     """
 
     label: bytes
     table: Sequence[Mapping]
     positions: _Positions
     bss: _Positions
-    is_image: bool
+    family: str
 
     @cached_property
     def mappings(self) -> list[Mapping]:
@@ -60,10 +58,14 @@ class FileObject:
         return sum(m.size_kib for m in self.mappings if "x" in m.perms)
 
     @property
+    def is_image(self) -> bool:
+        """Whether it is a program or a library."""
+        return self.family == "image"
+
+    @property
     def is_regular(self) -> bool:
-        """Whether it may be a file of a file system, of which there can be another version."""
-        first = self.mappings[0]
-        return not first.is_shared_memory and not self.label.startswith(_NO_FILES) and b":[" not in self.label
+        """Whether it may be a file of a file system, of which there can be another version; shared memory and devices are made anew."""
+        return self.family in ("image", "file") and not self.mappings[0].is_shared_memory
 
 
 def is_replaced(one: FileObject, other: FileObject) -> bool:

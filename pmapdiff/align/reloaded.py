@@ -43,5 +43,5 @@ def _objects(components: Sequence[Component], side: Side, which: int) -> list[Fi
         if mapping.is_file and object_name(mapping.name) in positions:
             number[object_name(mapping.name)] += 1
     whole = {label: tuple(sorted(found)) for label, found in positions.items() if number[label] == len(found)}
-    known = [FileObject(label, side.mappings, found, (), side.families[found[0]] == "image") for label, found in whole.items()]
+    known = [FileObject(label, side.mappings, found, (), side.families[found[0]]) for label, found in whole.items()]
     return [item for item in known if item.is_regular]

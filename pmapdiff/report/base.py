@@ -40,6 +40,11 @@ class View:
             raise UsageError(f"--sort {self.sort}: one of {', '.join(SORTS)}")
 
 
+def figure_title(figure: str) -> str:
+    """`Rss`, `Footprint`: the head of a column."""
+    return figure.removesuffix("_kib").replace("_", " ").capitalize()
+
+
 Writer = Callable[[Any, View, TextIO], None]
 _REPORTS: dict[tuple[str, str], Writer] = {}
 

@@ -10,14 +10,14 @@ from rich.cells import cell_len
 
 from pmapdiff.model import FIGURE_INDEX, Capture, Snapshot
 from pmapdiff.model.counters import sum_figures
-from pmapdiff.report.base import View
+from pmapdiff.report.base import View, figure_title
 from pmapdiff.report.families import FamilySummary, summarise
 from pmapdiff.report.rows import chosen_rows, names_of
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, plural
 
-_FIGURES = {"size_kib": "Size", "rss_kib": "Rss", "pss_kib": "Pss", "dirty_kib": "Dirty", "swap_kib": "Swap", "footprint_kib": "Footprint"}
+_FIGURES = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", "footprint_kib")
 _NARROWEST_REASON = 30
 
 
@@ -47,7 +47,7 @@ def write_family_summary(snapshot: Snapshot, view: View, out: TextIO) -> None:
     rows.append([])
     sums = [str(summary.totals.mappings), *(format_kib(summary.totals.figures[i]) for i in indexes)]
     rows.append([*(Cell(text, "bold") for text in sums), "in all"])
-    write_table(["Count", *(_FIGURES[name] for name in figures), "Family"], frozenset([len(figures) + 1]), rows, view, out)
+    write_table(["Count", *map(figure_title, figures), "Family"], frozenset([len(figures) + 1]), rows, view, out)
     if view.explain:
         write_rules((AppliedRule(str(part.totals.mappings), row.family, part.reason) for row in shown for part in row.rules), view, out)
 
@@ -55,7 +55,7 @@ def write_family_summary(snapshot: Snapshot, view: View, out: TextIO) -> None:
 def _width(summary: FamilySummary, figures: Iterable[str]) -> int:
     """How wide the table is with these figures."""
     every = [summary.totals, *(row.totals for row in summary.families)]
-    numbers = sum(max(len(_FIGURES[name]), *(len(format_kib(totals.get(name))) for totals in every)) + 2 for name in figures)
+    numbers = sum(max(len(figure_title(name)), *(len(format_kib(totals.get(name))) for totals in every)) + 2 for name in figures)
     return len("Count") + 2 + numbers + max((len(row.family) for row in summary.families), default=0)
 
 

@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import TextIO
 
 from pmapdiff.align import History, Incarnation, Match, RegionHistory, Samples, ServiceHistory
-from pmapdiff.report.base import View, register
+from pmapdiff.report.base import View, figure_title, register
 from pmapdiff.report.regions import (
     change_of,
     figure_name,
-    figure_title,
     has_changed,
     largest,
     left_out_words,

@@ -9,8 +9,8 @@ from typing import TextIO
 from pmapdiff.align import History, Match
 from pmapdiff.compare import Comparison, family_changes
 from pmapdiff.model.counters import sum_figures
-from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import figure_name, figure_title, last_less_first, left_out_words, rows_of, service_title, value
+from pmapdiff.report.base import View, figure_title, register
+from pmapdiff.report.regions import figure_name, last_less_first, left_out_words, rows_of, service_title, value
 from pmapdiff.report.shape import (
     MAIN_FIGURES,
     applied_rules,
@@ -57,7 +57,7 @@ def _cells(delta: Sequence[int | None]) -> list[str]:
 def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
     """The headline of each process, and a table of its changes, families, or all processes in one."""
     out.write(f"- before: {escape(snapshot_words(result.before))}\n- after: {escape(snapshot_words(result.after))}\n\n")
-    titles = ["Size", "Rss", "Footprint", "Dirty", "Swap"]
+    titles = [*map(figure_title, MAIN_FIGURES)]
     if view.by == "process":
         summary = summarise_processes(result, view)
         rows = [[*_cells(p.delta), p.match.value, escape(process_title(p.process))] for p in summary.shown]

@@ -86,11 +86,6 @@ def figure_name(view: View, history: History) -> str:
     return next((f"{figure}_kib" for figure in _FIGURES if any(largest(samples, f"{figure}_kib") for samples in regions)), "size_kib")
 
 
-def figure_title(figure: str) -> str:
-    """`Rss`, `Footprint`: the head of a column."""
-    return figure.removesuffix("_kib").replace("_", " ").capitalize()
-
-
 def service_title(service: ServiceHistory, history: History) -> str:
     """`redis-server 1100`; where there are several hosts, also on which of them."""
     title = process_title(service.process)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from pmapdiff.align import History, ServiceHistory
-from pmapdiff.model import FIGURE_INDEX, Totals
-from pmapdiff.report.base import View, register
-from pmapdiff.report.regions import SeriesRow, figure_name, figure_title, has_changed, last_less_first, left_out_words, rows_of, service_title, value
+from pmapdiff.report.base import View, figure_title, register
+from pmapdiff.report.regions import SeriesRow, figure_name, has_changed, last_less_first, left_out_words, rows_of, service_title, value
 from pmapdiff.report.shape import snapshot_words
 from pmapdiff.report.table import Cell, Row, paint, write_table
 from pmapdiff.units import format_delta_kib, format_kib, plural
@@ -34,7 +33,7 @@ def write_series(result: History, view: View, out: TextIO) -> None:
             out.write("the regions of each: --top 0, or one of them: --pid\n")
         return _write_others(result, len(changed), len(without), out)
     for service in changed:
-        totals = [_value_of(t, figure) for t in service.totals]
+        totals = [None if t is None else t.get(figure) for t in service.totals]
         out.write(
             "\n" + paint(f"{service_title(service, result)}: {figure_title(figure)} {format_delta_kib(last_less_first(totals))}", "bold", view) + "\n"
         )
@@ -70,16 +69,12 @@ def _column(history: History, number: int) -> str:
     return f"#{ref.id}" if ref.id is not None else f"({number + 1})"
 
 
-def _value_of(totals: Totals | None, figure: str) -> int | None:
-    return None if totals is None else totals.figures[FIGURE_INDEX[figure]]
-
-
 def _service_changed(service: ServiceHistory) -> bool:
     return any(has_changed(known.samples) for known in service.regions) or None in service.captures or None in service.totals
 
 
 def _write_processes(history: History, services: Sequence[ServiceHistory], view: View, figure: str, out: TextIO) -> None:
-    rows = [(service_title(service, history), [_value_of(t, figure) for t in service.totals]) for service in services]
+    rows = [(service_title(service, history), [None if t is None else t.get(figure) for t in service.totals]) for service in services]
     rows.sort(key=lambda row: -abs(last_less_first(row[1]) or 0))
     limit = _ROWS if view.top is None else view.top
     shown, rest = (rows[:limit], rows[limit:]) if limit else (rows, [])

@@ -37,11 +37,16 @@ class Chosen:
 def choose(process: ProcessComparison, view: View, top: int | None) -> Chosen:
     """The changes of a process that are at least the threshold in some figure, at most `top` of them (0 or None: all)."""
     ordered = sorted(process.changes, key=lambda change: sort_key(change, view.sort))
-    large = [c for c in ordered if view.threshold_kib <= 0 or any(abs(c.get(figure) or 0) >= view.threshold_kib for figure in MAIN_FIGURES)]
+    large = [c for c in ordered if _is_large(c, view)]
     shown = tuple(large[:top] if top else large)
     kept = {id(change) for change in shown}
     hidden = [change for change in ordered if id(change) not in kept]
     return Chosen(shown, len(hidden), sum_figures(change.delta for change in hidden))
+
+
+def _is_large(row: Change | FamilyChange | ProcessComparison, view: View) -> bool:
+    """Whether one of the main figures changed by at least the threshold."""
+    return view.threshold_kib <= 0 or any(abs(row.get(figure) or 0) >= view.threshold_kib for figure in MAIN_FIGURES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,7 @@ def summarise_processes(result: Comparison, view: View) -> ProcessSummaryRows:
     ordered = sorted(result.processes, key=lambda process: sort_key(process, view.sort))
     without = tuple(p for p in ordered if not p.comparable)
     compared = [p for p in ordered if p.comparable]
-    large = [p for p in compared if view.threshold_kib <= 0 or any(abs(p.get(name) or 0) >= view.threshold_kib for name in MAIN_FIGURES)]
+    large = [p for p in compared if _is_large(p, view)]
     shown = large[: view.top] if view.top else large
     kept = {id(process) for process in shown}
     return ProcessSummaryRows(tuple(shown), tuple(p for p in compared if id(p) not in kept), without, sum_figures(p.delta for p in compared))
@@ -157,7 +162,7 @@ class FamilySummaryRows:
 def summarise_families(families: Sequence[FamilyChange], view: View) -> FamilySummaryRows:
     """The families of a comparison, largest change first."""
     ordered = sorted(families, key=lambda row: sort_key(row, view.sort))
-    large = [row for row in ordered if view.threshold_kib <= 0 or any(abs(row.get(name) or 0) >= view.threshold_kib for name in MAIN_FIGURES)]
+    large = [row for row in ordered if _is_large(row, view)]
     shown = large[: view.top] if view.top else large
     kept = {row.family for row in shown}
     hidden = tuple(row for row in ordered if row.family not in kept)

@@ -12,7 +12,7 @@ from pmapdiff.align import Match
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison, family_changes
 from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Snapshot, Status, Totals
 from pmapdiff.model.counters import sum_figures
-from pmapdiff.report.base import View, register
+from pmapdiff.report.base import View, figure_title, register
 from pmapdiff.report.family_text import write_explained_mappings, write_family_summary, write_rules
 from pmapdiff.report.rows import chosen_rows, names_of
 from pmapdiff.report.shape import (
@@ -45,15 +45,6 @@ _WIDE = 120
 _MEDIUM = 100
 
 _STYLES = {"new": "yellow", "grew": "red", "shrank": "green", "gone": "green", "dirtied": "magenta", "cleaned": "green"}
-_TITLES = {
-    "size_kib": "Size",
-    "rss_kib": "Rss",
-    "pss_kib": "Pss",
-    "dirty_kib": "Dirty",
-    "swap_kib": "Swap",
-    "footprint_kib": "Footprint",
-    "anonymous_kib": "Anonymous",
-}
 
 
 def _is_wide(view: View) -> bool:
@@ -190,7 +181,7 @@ def _write_changes(process: ProcessComparison, view: View, out: TextIO) -> None:
     rows.append([*_delta_cells(process.delta, figures), *blanks, "in all"])
     rows.append([*_total_cells(process.totals_after, figures), *blanks, f"after, {_count(process.totals_after)}"])
     count = len(figures)
-    header = [*(_TITLES[name] for name in figures), "Change", "Perms", *(["Family", "Address"] if wide else []), "Mapping"]
+    header = [*map(figure_title, figures), "Change", "Perms", *(["Family", "Address"] if wide else []), "Mapping"]
     write_table(header, frozenset(range(count, len(header))), rows, view, out)
     out.write(f"{plural(process.unchanged, 'mapping')} unchanged\n")
 
@@ -213,7 +204,7 @@ def _write_families(families: Sequence[FamilyChange], figures: Sequence[str], vi
         rows.append([*_delta_cells(rest, figures), "", f"{len(summary.hidden)} changed less"])
     rows.append([])
     rows.append([*_delta_cells(summary.total, figures), str(sum(row.mappings_after for row in families)), "in all"])
-    write_table([*(_TITLES[name] for name in figures), "Mappings", "Family"], frozenset([len(figures) + 1]), rows, view, out)
+    write_table([*map(figure_title, figures), "Mappings", "Family"], frozenset([len(figures) + 1]), rows, view, out)
     if view.explain:
         write_rules(applied_rules(summary.shown), view, out)
 
@@ -226,9 +217,7 @@ def _write_processes(result: Comparison, view: View, out: TextIO) -> None:
         rows.append([*_delta_cells(sum_figures(p.delta for p in summary.hidden), figures), "", "", f"{len(summary.hidden):,} changed less"])
     rows.append([])
     rows.append([*_delta_cells(summary.total, figures), "", "", "in all"])
-    write_table(
-        [*(_TITLES[name] for name in figures), "Changes", "Match", "Process"], frozenset([len(figures) + 1, len(figures) + 2]), rows, view, out
-    )
+    write_table([*map(figure_title, figures), "Changes", "Match", "Process"], frozenset([len(figures) + 1, len(figures) + 2]), rows, view, out)
     if summary.without_table:
         out.write(without_table_words(summary.without_table) + "\n")
 
@@ -276,7 +265,7 @@ def _write_mappings(capture: Capture, view: View, out: TextIO) -> None:
     rows.append([])
     blanks = ["", "", ""] if wide else [""]
     rows.append([Cell("total KiB", "bold"), *(Cell(_plain(totals.figures[i]), "bold") for i in indexes), *blanks, plural(totals.mappings, "mapping")])
-    titles = [_TITLES[name] for name in figures]
+    titles = [*map(figure_title, figures)]
     header = ["Address", *titles, "Perms", *(["Offset", "Family"] if wide else []), "Mapping"]
     left = {0, len(header) - 1, len(titles) + 1} | ({len(header) - 2} if wide else set())
     write_table(header, frozenset(left), rows, view, out)
