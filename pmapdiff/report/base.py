@@ -13,6 +13,8 @@ from typing import Any, TextIO
 from pmapdiff.align import BUILT_IN, Classifier
 from pmapdiff.errors import UsageError
 
+# The figures of every change row, and those that decide whether a change is below the threshold.
+MAIN_FIGURES = ("size_kib", "rss_kib", "footprint_kib", "dirty_kib", "swap_kib")
 SORTS = ("size", "rss", "pss", "dirty", "anonymous", "swap", "footprint", "name", "address")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from pmapdiff.align import History, Incarnation, Match, RegionHistory, Samples, ServiceHistory
-from pmapdiff.report.base import View, figure_title, register
+from pmapdiff.report.base import MAIN_FIGURES, View, figure_title, register
 from pmapdiff.report.regions import (
     change_of,
     figure_name,
@@ -20,7 +20,6 @@ from pmapdiff.report.regions import (
     swing,
     value,
 )
-from pmapdiff.report.shape import MAIN_FIGURES
 from pmapdiff.report.sparkline import gaps, sparkline
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
 from pmapdiff.text import printable

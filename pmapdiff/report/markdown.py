@@ -9,24 +9,10 @@ from typing import TextIO
 from pmapdiff.align import History, Match
 from pmapdiff.compare import Comparison, family_changes
 from pmapdiff.model.counters import sum_figures
-from pmapdiff.report.base import View, figure_title, register
+from pmapdiff.report.base import MAIN_FIGURES, View, figure_title, register
 from pmapdiff.report.regions import figure_name, last_less_first, left_out_words, rows_of, service_title, value
-from pmapdiff.report.shape import (
-    MAIN_FIGURES,
-    applied_rules,
-    caveats,
-    change_words,
-    effect_words,
-    figure_of,
-    headline,
-    mappings_words,
-    process_title,
-    rows_for_people,
-    snapshot_words,
-    summarise_families,
-    summarise_processes,
-    without_table_words,
-)
+from pmapdiff.report.shape import applied_rules, figure_of, rows_for_people, summarise_families, summarise_processes
+from pmapdiff.report.words import caveats, change_words, effect_words, headline, mappings_words, process_title, snapshot_words, without_table_words
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_kib, plural
 

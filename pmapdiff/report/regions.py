@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from pmapdiff.align import History, RegionHistory, Sample, Samples, ServiceHistory, add_samples
 from pmapdiff.model import FIGURE_INDEX
-from pmapdiff.report.base import View
-from pmapdiff.report.shape import MAIN_FIGURES, process_title
+from pmapdiff.report.base import MAIN_FIGURES, View
+from pmapdiff.report.words import process_title
 from pmapdiff.store.filter import check_name
 from pmapdiff.text import printable
 from pmapdiff.units import plural

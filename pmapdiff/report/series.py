@@ -8,8 +8,8 @@ from typing import TextIO
 from pmapdiff.align import History, ServiceHistory
 from pmapdiff.report.base import View, figure_title, register
 from pmapdiff.report.regions import SeriesRow, figure_name, has_changed, last_less_first, left_out_words, rows_of, service_title, value
-from pmapdiff.report.shape import snapshot_words
 from pmapdiff.report.table import Cell, Row, paint, write_table
+from pmapdiff.report.words import snapshot_words
 from pmapdiff.units import format_delta_kib, format_kib, plural
 
 _ROWS = 12

@@ -8,7 +8,7 @@ from pmapdiff.errors import UsageError
 from pmapdiff.formats.smaps import render_smaps
 from pmapdiff.model import Snapshot
 from pmapdiff.report.base import View, register
-from pmapdiff.report.shape import process_title
+from pmapdiff.report.words import process_title
 
 
 @register("show", "smaps")

@@ -12,27 +12,12 @@ from pmapdiff.align import Match
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison, family_changes
 from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Snapshot, Status, Totals
 from pmapdiff.model.counters import sum_figures
-from pmapdiff.report.base import View, figure_title, register
+from pmapdiff.report.base import MAIN_FIGURES, View, figure_title, register
 from pmapdiff.report.family_text import write_explained_mappings, write_family_summary, write_rules
 from pmapdiff.report.rows import chosen_rows, names_of
-from pmapdiff.report.shape import (
-    MAIN_FIGURES,
-    applied_rules,
-    caveats,
-    change_words,
-    effect_words,
-    figure_of,
-    headline,
-    is_telling,
-    mappings_words,
-    process_title,
-    rows_for_people,
-    snapshot_words,
-    summarise_families,
-    summarise_processes,
-    without_table_words,
-)
+from pmapdiff.report.shape import applied_rules, figure_of, is_telling, rows_for_people, summarise_families, summarise_processes
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
+from pmapdiff.report.words import caveats, change_words, effect_words, headline, mappings_words, process_title, snapshot_words, without_table_words
 from pmapdiff.store import ProcessSummary, SnapshotSummary
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_kib, format_moment_short, format_us, plural

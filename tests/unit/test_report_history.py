@@ -12,7 +12,7 @@ from pmapdiff.align import Match, trace
 from pmapdiff.compare import Effect, Observed, compare_captures, compare_snapshots
 from pmapdiff.model import COUNTERS, Capture, Mapping, ProcessIdentity, Snapshot, SnapshotRef
 from pmapdiff.report import View, write_report
-from pmapdiff.report.shape import effect_words
+from pmapdiff.report.words import effect_words
 
 A, M = 0x7F0000000000, 1 << 20
 
