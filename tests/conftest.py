@@ -52,6 +52,13 @@ def target() -> Iterator[Target]:
 
 
 @pytest.fixture
+def other() -> Iterator[Target]:
+    """Another one."""
+    with Target() as program:
+        yield program
+
+
+@pytest.fixture
 def kept(run: Runner, target: Target) -> Kept:
     """A store with one labelled snapshot of the target."""
     return Kept(run, target)

@@ -9,34 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from programs import PROGRAMS, Lines, Runner, Target, isolated, unprivileged_prefix
-from programs.moving import HIGH, LOW
-
-from pmapdiff.store import Store
+from programs import PROGRAMS, Lines, Runner, Target, unprivileged_prefix
 
 SUMMARY = re.compile(r"snapshot \d+: [\d,]+ process(es)?, [\d,]+ mappings?(, \d+ (torn|denied|vanished|timed out))*, \d+\.\d\d s\n")
-
-
-def shown(run: Runner, when: object = "latest") -> dict[int, dict[str, Any]]:
-    """The processes of a snapshot by their pids."""
-    return {process["pid"]: process for process in run.here("show", when, "--format", "json").json["processes"]}
-
-
-def snapshots(run: Runner) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = run.here("snapshots", "--format", "json").json["snapshots"]
-    return rows
-
-
-@pytest.fixture
-def other() -> Iterator[Target]:
-    with Target() as program:
-        yield program
 
 
 # Which processes.
@@ -46,7 +25,7 @@ def test_all(run: Runner, target: Target) -> None:
     result = run("record", "--all").ok()
     assert SUMMARY.fullmatch(result.out)
     assert result.stderr == b""
-    found = shown(run)
+    found = run.shown()
     assert {target.pid, os.getpid()} <= found.keys()
     assert all(process["totals"]["mappings"] == len(process["mappings"]) for process in found.values() if process["status"] == "complete")
 
@@ -54,31 +33,31 @@ def test_all(run: Runner, target: Target) -> None:
 def test_pid_may_be_repeated(run: Runner, target: Target, other: Target) -> None:
     result = run.here("record", "--pid", target.pid, "-p", other.pid).ok()
     assert result.out.startswith("snapshot 1: 2 processes, ")
-    assert shown(run).keys() == {target.pid, other.pid}
+    assert run.shown().keys() == {target.pid, other.pid}
 
 
 def test_a_pid_that_is_not_there_beside_one_that_is(run: Runner, target: Target) -> None:
     missing = 2**22 - 7
     result = run.here("record", "--pid", target.pid, "--pid", missing).ok()
     assert result.err == f"pmapdiff: no process {missing}\n"
-    assert shown(run).keys() == {target.pid}
+    assert run.shown().keys() == {target.pid}
 
 
 def test_name_is_searched_in_comm_and_in_the_program(run: Runner, target: Target, other: Target) -> None:
     target.call("name", name="pd-int-test")
     run.here("record", "--name", "^pd-int-").ok()
-    found = shown(run)
+    found = run.shown()
     assert found.keys() == {target.pid}
     assert found[target.pid]["command"] == "pd-int-test"
     run.here("record", "--name", Path(sys.executable).resolve().name).ok()
-    assert {target.pid, other.pid} <= shown(run).keys()
+    assert {target.pid, other.pid} <= run.shown().keys()
 
 
 def test_user(run: Runner, target: Target) -> None:
     prefix = unprivileged_prefix()
     with Target(prefix=prefix) as theirs:
         run.here("record", "--user", str(65534 if prefix else os.getuid())).ok()
-        found = shown(run)
+        found = run.shown()
         assert theirs.pid in found
         # Others of this user may run here too, and end while they are read.
         assert {process["uid"] for process in found.values() if process["status"] != "vanished"} == {65534 if prefix else os.getuid()}
@@ -90,22 +69,22 @@ def test_user(run: Runner, target: Target) -> None:
 
 def test_cgroup(run: Runner, target: Target) -> None:
     run.here("record", "--pid", target.pid).ok()
-    cgroup = shown(run)[target.pid]["cgroup"]
+    cgroup = run.shown()[target.pid]["cgroup"]
     assert cgroup.startswith("/")
     run.here("record", "--cgroup", cgroup).ok()
-    assert target.pid in shown(run)
+    assert target.pid in run.shown()
     if cgroup != "/":
         run.here("record", "--cgroup", cgroup.rsplit("/", 1)[-1]).ok()
-        assert target.pid in shown(run)
+        assert target.pid in run.shown()
     run.here("record", "--cgroup", "no-such.service").refused("--cgroup no-such.service")
 
 
 def test_tree(run: Runner, target: Target) -> None:
     child = target.call("fork")
     run.here("record", "--pid", target.pid).ok()
-    assert shown(run).keys() == {target.pid}
+    assert run.shown().keys() == {target.pid}
     run.here("record", "--pid", target.pid, "--tree").ok()
-    found = shown(run)
+    found = run.shown()
     assert found.keys() == {target.pid, child}
     assert found[child]["ppid"] == target.pid
     target.call("reap")
@@ -114,7 +93,7 @@ def test_tree(run: Runner, target: Target) -> None:
 @pytest.mark.parametrize("criteria", [["--pid", "4194299"], ["--name", "no such name at all"], ["--cgroup", "no-such"], ["--user", "4294900000"]])
 def test_nothing_matches(run: Runner, criteria: list[str]) -> None:
     run.here("record", *criteria).refused(" ".join(criteria), "nothing was recorded")
-    assert not run.db.exists() or snapshots(run) == []
+    assert not run.db.exists() or run.snapshots() == []
 
 
 @pytest.mark.parametrize(
@@ -158,7 +137,7 @@ def test_a_series_by_count(run: Runner, target: Target) -> None:
     said = [line.split(":")[0] for line in result.out.splitlines()]
     # On a slow machine some come too late.
     assert [line for line in said if "skipped in all" not in line] == [f"snapshot {number}" for number in range(1, 5)]
-    rows = snapshots(run)
+    rows = run.snapshots()
     assert [row["label"] for row in rows] == ["a series"] * 4
     moments = [row["taken_at"] for row in rows]
     assert moments == sorted(moments)
@@ -167,7 +146,7 @@ def test_a_series_by_count(run: Runner, target: Target) -> None:
 def test_a_series_by_time(run: Runner, target: Target) -> None:
     run("record", "--pid", target.pid, "--every", "50ms", "--for", "0.3s", "--quiet").ok()
     # At 0, 50, … 300 ms, unless the machine is slow.
-    assert 1 <= len(snapshots(run)) <= 7
+    assert 1 <= len(run.snapshots()) <= 7
     run("record", "--pid", target.pid, "--every", "1h30m", "--count", 1).ok()
 
 
@@ -175,14 +154,14 @@ def test_a_series_by_time(run: Runner, target: Target) -> None:
 def test_told_to_stop(run: Runner, target: Target, number: signal.Signals) -> None:
     """The snapshot that is being taken is finished, the wait for the next one is not."""
     for every in ("10ms", "1h"):
-        before = len(snapshots(run)) if run.db.exists() else 0
+        before = len(run.snapshots()) if run.db.exists() else 0
         with run.started("record", "--pid", target.pid, "--every", every) as recorder:
             assert recorder.stdout is not None
             lines = [recorder.stdout.readline() for _ in range(3 if every == "10ms" else 1)]
             recorder.send_signal(number)
             out, err = recorder.communicate(timeout=30)
         assert (recorder.returncode, err) == (0, b"")
-        assert len(snapshots(run)) - before == len(lines) + out.count(b"snapshot ")
+        assert len(run.snapshots()) - before == len(lines) + out.count(b"snapshot ")
     assert run.here("db", "check").ok().out == "the store is sound\n"
 
 
@@ -211,7 +190,7 @@ def test_a_service_that_comes_back(run: Runner) -> None:
                 second.call("name", name=name)
                 out = Lines(recorder.stdout.fileno())
                 # Some of the first may still wait in the pipe.
-                while second.pid not in shown(run):
+                while second.pid not in run.shown():
                     assert out.next()
                 recorder.send_signal(signal.SIGTERM)
                 assert recorder.wait(30) == 0
@@ -247,7 +226,7 @@ def test_a_program_is_recorded_with_its_children(run: Runner) -> None:
         lines.until(rb"^snapshot \d+: 1 process,")
         assert program.end() == 0
         program.process.stderr.close()
-    assert any(shown(run, row["id"]).keys() == {program.pid, child} for row in snapshots(run))
+    assert any(run.shown(row["id"]).keys() == {program.pid, child} for row in run.snapshots())
 
 
 def test_a_program_is_told_to_stop_too(run: Runner) -> None:
@@ -285,7 +264,7 @@ def anybodys() -> Iterator[Path]:
 def test_without_permission_for_anything(anybodys: Path) -> None:
     theirs = Runner(anybodys / "store" / "test.db")
     theirs("record", "--pid", 1, prefix=unprivileged_prefix(), env={"HOME": str(anybodys)}).refused("permission", "--pid 1", "CAP_SYS_PTRACE")
-    assert not theirs.db.exists() or snapshots(theirs) == []
+    assert not theirs.db.exists() or theirs.snapshots() == []
 
 
 def test_without_permission_for_most(anybodys: Path) -> None:
@@ -295,7 +274,7 @@ def test_without_permission_for_most(anybodys: Path) -> None:
         result = theirs("record", "--all", prefix=prefix, env={"HOME": str(anybodys)}).ok()
         assert SUMMARY.fullmatch(result.out)
         denied = int(re.search(r"(\d+) denied", result.out)[1])  # type: ignore[index]
-        found = shown(theirs)
+        found = theirs.shown()
         assert found[readable.pid]["status"] == "complete"
         assert found[1]["status"] == "denied"
         assert found[1]["mappings"] == []
@@ -334,164 +313,6 @@ def test_a_store_that_cannot_be_written(run: Runner, target: Target, anybodys: P
     roots = Runner(anybodys / "roots.db")
     with Target(prefix=unprivileged_prefix()) as readable:
         roots("record", "--pid", readable.pid, prefix=unprivileged_prefix(), env={"HOME": str(anybodys)}).refused("roots.db")
-
-
-# Processes in strange states.
-
-
-def test_a_zombie(run: Runner, target: Target) -> None:
-    zombie = target.call("zombie")
-    run.here("record", "--pid", zombie).refused(f"--pid {zombie}")
-    run.here("record", "--pid", target.pid, "--tree").ok()
-    assert shown(run).keys() == {target.pid}
-
-
-def test_a_kernel_thread(run: Runner) -> None:
-    if Path("/proc/2/comm").exists() and Path("/proc/2/comm").read_text() == "kthreadd\n":
-        run.here("record", "--pid", 2).refused("--pid 2")
-    else:
-        pytest.skip("no kernel threads are to be seen here")
-
-
-def test_a_process_whose_main_thread_has_exited(run: Runner, tmp_path: Path) -> None:
-    # What other processes have mapped too changes its Pss as they come and go.
-    argv, environment = isolated(tmp_path / "python")
-    with Target(argv=[*argv, str(PROGRAMS / "target.py")], env=environment) as target:
-        _main_thread_has_exited(run, target)
-
-
-def _main_thread_has_exited(run: Runner, target: Target) -> None:
-    thread = target.call("leave_main")
-    assert Path(f"/proc/{target.pid}/smaps").read_bytes() == b""
-    run.here("record", "--pid", target.pid).ok()
-    process = shown(run)[target.pid]
-    assert process["status"] == "complete"
-    target.call("map", size=1 << 20, address=LOW)
-    while True:
-        text = target.smaps(f"/task/{thread}")
-        run.here("record", "--pid", target.pid).ok()
-        if text == target.smaps(f"/task/{thread}"):
-            break
-    assert run.here("show", "latest", "--format", "smaps").stdout == text
-    (process,) = run.here("compare", "first", "latest", "--format", "json").json["processes"]
-    assert process["match"] == "same"
-    assert {"new"} == {change["change"][0] for change in process["changes"] if change["delta"]["size_kib"] == 1024}
-
-
-def test_exec_in_a_series(run: Runner, target: Target) -> None:
-    with run.started("record", "--pid", target.pid, "--every", "10ms") as recorder:
-        assert recorder.stdout is not None
-        lines = Lines(recorder.stdout.fileno())
-        lines.next()
-        assert target.process.stdin is not None
-        target.process.stdin.write(b'["exec", {}]\n')
-        target.ready_again()
-        target.call("map", size=3 << 20, address=LOW)
-        # Two more: the first of them may have been under way.
-        for _ in range(2):
-            lines.next()
-        last = lines.next()
-        recorder.send_signal(signal.SIGTERM)
-        assert recorder.wait(30) == 0
-    assert b"1 process" in last
-    (process,) = run.here("compare", "first", "latest", "--format", "json").json["processes"]
-    assert (process["match"], process["pid"], process["pid_before"]) == ("exec", target.pid, target.pid)
-    assert process["totals"]["delta"]["size_kib"] == sum(change["delta"]["size_kib"] for change in process["changes"])
-    assert len(run.here("processes", "--pid", target.pid, "--format", "json").json["processes"]) == 2
-    assert run.here("db", "check").ok().out == "the store is sound\n"
-
-
-@pytest.mark.parametrize("reaped", [True, False], ids=["reaped", "zombie"])
-def test_a_process_that_ends_while_it_is_read(run: Runner, target: Target, other: Target, monkeypatch: pytest.MonkeyPatch, reaped: bool) -> None:
-    """The end of the file is silent if it is a zombie, and an error once that is reaped."""
-    from pmapdiff.capture import procfs, read
-
-    really = procfs.read_table
-
-    def read_table(path: str) -> procfs.Text:
-        if path == f"/proc/{target.pid}/smaps" and target.process.returncode is None:
-            os.kill(target.pid, signal.SIGKILL)
-            os.waitid(os.P_PID, target.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
-            if reaped:
-                target.process.returncode = -9
-        return really(path)
-
-    monkeypatch.setattr(read, "read_table", read_table)
-    result = run.here("record", "--pid", target.pid, "--pid", other.pid).ok()
-    assert re.fullmatch(r"snapshot 1: 2 processes, \d+ mappings, 1 vanished, .*\n", result.out)
-    found = shown(run)
-    assert (found[target.pid]["status"], found[target.pid]["mappings"], found[other.pid]["status"]) == ("vanished", [], "complete")
-    target.process.returncode = None
-
-
-def test_a_process_that_never_stands_still(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mapping that moves all the time is missing or there twice in a torn table; a table called complete has it once."""
-    from pmapdiff.capture import read
-
-    with Target("moving.py", 1000, 16 << 20) as program:
-        run("record", "--pid", program.pid, "--every", "1ms", "--count", 40, "--quiet").ok()
-        # Most are whole at the second or third try; with one try only, half of them are torn.
-        monkeypatch.setattr(read, "ATTEMPTS", 1)
-        for _ in range(10):
-            run.here("record", "--pid", program.pid).ok()
-        while " 1 torn" not in run.here("record", "--pid", program.pid).ok().out:
-            pass
-        with program.stopped():
-            run("record", "--pid", program.pid).ok()
-            statm_kib = int(Path(f"/proc/{program.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") >> 10
-    store = Store.open(str(run.db))
-    seen: Counter[tuple[str, int]] = Counter()
-    for summary in store.snapshots():
-        (capture,) = store.load(summary.ref).captures
-        assert capture.table is not None
-        seen[capture.status, sum(m.start in (LOW, HIGH) for m in capture.table.mappings)] += 1
-        assert (capture.status == "torn") == (capture.note is not None)
-        if capture.status == "torn":
-            torn = summary.ref.id
-    assert {status for status, _ in seen} == {"complete", "torn"}, seen
-    assert {places for status, places in seen if status == "complete"} == {1}, seen
-    process = shown(run)[program.pid]
-    assert process["status"] == "complete"
-    assert sum(m["size_kib"] for m in process["mappings"] if m["name"] != "[vsyscall]") == statm_kib
-    assert "marked torn" in run.here("show", torn).ok().out
-    assert "1 torn" in run.here("snapshots", "--top", 0).ok().out
-    (compared,) = run.here("compare", torn, "latest", "--format", "json").json["processes"]
-    assert compared["complete"] is False
-
-
-# A process that blocks whoever looks at it.
-
-
-@pytest.fixture
-def blocking(tmp_path: Path) -> Iterator[Target]:
-    if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        pytest.skip("needs root and /dev/fuse to make a process that blocks its readers")
-    (tmp_path / "mount").mkdir()
-    with Target("blocking.py", tmp_path / "mount") as program:
-        yield program
-
-
-def test_a_process_that_blocks_its_readers(run: Runner, target: Target, other: Target, blocking: Target) -> None:
-    """It is given up; the others are recorded, and the recorder ends."""
-    pids = [target.pid, blocking.pid, other.pid]
-    result = run("record", *(word for pid in pids for word in ("--pid", pid)), "--timeout", "300ms").ok()
-    assert re.fullmatch(r"snapshot 1: 3 processes, \d+ mappings, 1 timed out, \d\.\d\d s\n", result.out)
-    found = shown(run)
-    assert {pid: found[pid]["status"] for pid in pids} == {target.pid: "complete", blocking.pid: "timeout", other.pid: "complete"}
-    assert found[blocking.pid]["mappings"] == []
-    for option in (["--all"], ["--name", "python"], ["--user", "root"]):
-        run.here("record", *option, "--timeout", "200ms").ok()
-        found = shown(run)
-        assert {found[pid]["status"] for pid in (target.pid, other.pid)} == {"complete"}
-        assert found[blocking.pid]["status"] == "timeout"
-    result = run("record", "--pid", blocking.pid, "--pid", target.pid, "--every", "10ms", "--count", 3, "--timeout", "100ms").ok()
-    assert result.out.count("1 timed out") == 3
-
-
-def test_nothing_but_a_process_that_blocks(run: Runner, blocking: Target) -> None:
-    result = run("record", "--pid", blocking.pid, "--timeout", "200ms").ok()
-    assert re.fullmatch(r"snapshot 1: 1 process, 0 mappings, 1 timed out, \d\.\d\d s\n", result.out)
-    assert "timeout" in run("show", "latest").ok().out
 
 
 def test_programs_are_documented() -> None:

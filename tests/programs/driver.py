@@ -117,6 +117,15 @@ class Runner:
         done = subprocess.run(argv, input=stdin, capture_output=True, env={**os.environ, **(env or {})}, timeout=PATIENCE_S, check=False)
         return Result(done.returncode, done.stdout, done.stderr)
 
+    def shown(self, when: object = "latest") -> dict[int, dict[str, Any]]:
+        """The processes of a snapshot by their pids."""
+        return {process["pid"]: process for process in self.here("show", when, "--format", "json").json["processes"]}
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """The snapshots of the store."""
+        rows: list[dict[str, Any]] = self.here("snapshots", "--format", "json").json["snapshots"]
+        return rows
+
     @contextlib.contextmanager
     def started(self, *args: object) -> Iterator[subprocess.Popen[bytes]]:
         """A run that goes on in the background; it is killed if the test leaves it behind."""

@@ -7,7 +7,8 @@ from collections import Counter
 
 from hypothesis import event, given
 from hypothesis import strategies as st
-from strategies import FORMS, NAMES, capture_of, in_form, law, make, pairs, tables
+from smaps_texts import NAMES
+from strategies import FORMS, capture_of, in_form, law, make, pairs, tables
 
 from pmapdiff.align import FAMILIES, Bucket, Classifier, Match, classify, explain
 from pmapdiff.compare import compare_captures, family_changes

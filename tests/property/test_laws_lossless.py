@@ -12,7 +12,8 @@ import pytest
 from backends import Backend
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strategies import KERNELS, NAMES, Line, Row, law, render, smaps_rows, smaps_series
+from smaps_texts import KERNELS, NAMES, Line, Row, render, smaps_rows, smaps_series
+from strategies import law
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.smaps import SmapsParser, render_smaps
