@@ -1,21 +1,25 @@
 """What a form of saved table is, and the registry that knows them all.
 
-A form is one module in this package that calls `register` once; `all_forms` imports every module there is, so
-adding a form touches nothing else.
+A form is one module in this package that calls `register`; `all_forms` imports every module there is, so
+adding a form touches nothing else. There are two kinds: a `Form` takes a file as a whole (a core dump, an archive, JSON), a `LineForm` finds
+its tables anywhere in a text, between prompts, fences and prose.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
+from io import BytesIO
 from pkgutil import iter_modules
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from pmapdiff.errors import FormatError
-from pmapdiff.model import MappingTable
+from pmapdiff.model import MappingTable, Totals
 
-# Looking at the beginning is enough to tell every form; a file that is nothing we know is not read further.
+# Looking at the beginning is enough to tell what kind of file it is.
 DETECT_BYTES = 65536
 _MOST_OVERLAPS = 256
 # 2 to the power of 64 bytes, with room for a file of several processes' worth of shared pages.
@@ -24,11 +28,13 @@ _MOST_KIB = 1 << 56
 
 @dataclass(frozen=True, slots=True)
 class SavedTable:
-    """One mapping table as a file gave it.
+    """One mapping table as a file gave it, and what the file says of its process.
 
-    `pid` and `command` (bytes, as the file shows them) are None where the form does not say. `warnings` are
-    sentences about what is wrong with the file although its table could be read (a footer that
-    disagrees with the rows).
+    All but the table, the name of its form and that of the file is None where the form does not say. `command` is the command line,
+    as the file shows it or with its NULs, `comm` the kernel's name of the process, `exe` its program; `taken_at_us` is in µs since the epoch,
+    `vm_hwm_kib` the peak Rss, `totals` only what is not the sum of the rows (smaps_rollup beside maps). `warnings` are sentences about what is
+    wrong with the file although its table could be read (a footer that disagrees with the rows). `partial` says why this is only a part of a
+    table, and None of a whole one.
     """
 
     table: MappingTable
@@ -37,20 +43,51 @@ class SavedTable:
     pid: int | None = None
     command: bytes | None = None
     warnings: tuple[str, ...] = ()
+    comm: bytes | None = None
+    exe: bytes | None = None
+    ppid: int | None = None
+    uid: int | None = None
+    cgroup: bytes | None = None
+    unit: str | None = None
+    host: str | None = None
+    taken_at_us: int | None = None
+    threads: int | None = None
+    vm_hwm_kib: int | None = None
+    totals: Totals | None = None
+    partial: str | None = None
 
 
-class Parse(NamedTuple):
-    """The input of a parser: the whole file, and the name for its error messages."""
+def no_progress(_share: float) -> None:
+    """For whoever does not want to know how far the reading is."""
 
-    data: bytes
+
+@dataclass
+class Parse:
+    """The input of a form that takes whole files.
+
+    `stream` is the file (unpacked), at its beginning and seekable; `source` is its name for error messages. `only` is the form that the user
+    has named, if any. With `partial`, what stands before the place where a file breaks is wanted; without it, such a file is an error.
+    `progress` is told what share of the file is done.
+    """
+
+    stream: BinaryIO
     source: str
+    only: str | None = None
+    partial: bool = False
+    progress: Callable[[float], None] = field(default=no_progress)
+
+    @cached_property
+    def data(self) -> bytes:
+        """The whole file."""
+        self.stream.seek(0)
+        return self.stream.read()
 
 
 class Form(NamedTuple):
-    """One form of saved table.
+    """A form that takes a file as a whole.
 
     `detect` looks at the first `DETECT_BYTES` of a file and says whether it is of this form; at most one form may
-    say so of any file. `parse` gives the file's tables (at least one) and raises FormatError with the line for
+    say so of any file. `parse` gives the file's tables (at least one) and raises FormatError, with the line where there are lines, for
     anything it cannot explain.
     """
 
@@ -60,10 +97,69 @@ class Form(NamedTuple):
     parse: Callable[[Parse], list[SavedTable]]
 
 
-_FORMS: dict[str, Form] = {}
+@dataclass
+class Text:
+    r"""A text in which tables are looked for. Every line ends with `\n`.
+
+    `unfinished` is where the last line begins if its end was added: it may be cut off. `memory` is for whatever a form
+    wants to keep from one table of the text to the next.
+    """
+
+    data: bytes
+    source: str
+    first_line: int = 1
+    unfinished: int | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def line(self, position: int) -> tuple[bytes, int]:
+        """The line that begins at a position, without its end, and where the next one begins."""
+        end = self.data.index(b"\n", position)
+        return self.data[position:end], end + 1
+
+    def number(self, position: int) -> int:
+        """The number in the file of the line that a position is in."""
+        return self.data.count(b"\n", 0, position) + self.first_line
+
+    def error(self, position: int, reason: str) -> FormatError:
+        """What is wrong with the line at a position."""
+        return FormatError(reason, source=self.source, line=self.number(position))
 
 
-def register(form: Form) -> Form:
+class Taken(NamedTuple):
+    """A table that was found in a text, and where it ends: where the first line begins that is no part of it.
+
+    `begun` is whether its beginning was seen: a heading, or a line that no table continues with. `cut` says what is
+    incomplete at its end and was left out. `reason` is what to say of the line at `end` if the table turns out to go on behind it.
+    """
+
+    table: SavedTable
+    end: int
+    begun: bool = False
+    cut: str | None = None
+    reason: str | None = None
+
+
+class LineForm(NamedTuple):
+    """A form whose tables may stand anywhere in a text.
+
+    `begins` is searched for (with re.MULTILINE) and matches at the start of a line with which a table may begin; `take` is given such a
+    position and reads up to the first line that is no part of the table. It gives None if no table begins here
+    after all, and raises FormatError for a line that is part of it but cannot be. `belongs` matches lines (at their start) that stand nowhere but in
+    such a table: where one stands alone, a piece was cut off.
+    """
+
+    name: str
+    description: str
+    begins: re.Pattern[bytes]
+    take: Callable[[Text, int], Taken | None]
+    belongs: re.Pattern[bytes]
+
+
+AnyForm = Form | LineForm
+_FORMS: dict[str, AnyForm] = {}
+
+
+def register(form: AnyForm) -> AnyForm:
     """Add a form to the registry."""
     if form.name in _FORMS:
         raise ValueError(f"two forms are called {form.name}")
@@ -71,7 +167,7 @@ def register(form: Form) -> Form:
     return form
 
 
-def all_forms() -> dict[str, Form]:
+def all_forms() -> dict[str, AnyForm]:
     """Every form by its name, sorted. Imports the modules of this package: the recorder needs only one of them."""
     package = import_module(__package__)
     for module in iter_modules(package.__path__):
@@ -94,18 +190,25 @@ def _plausible(saved: SavedTable) -> SavedTable:
     return saved
 
 
-def parse_saved(data: bytes, source: str, form_name: str | None = None) -> list[SavedTable]:
-    """The tables in a saved file's bytes, its form told by the content unless named.
+def parse_file(given: Parse) -> list[SavedTable]:
+    """The tables in a file, its form told by the content unless `given.only` names it.
 
     Raises FormatError if it is of no form, or breaks the form it claims to be.
     """
-    if form_name is not None:
-        return [_plausible(table) for table in all_forms()[form_name].parse(Parse(data, source))]
-    head = data[:DETECT_BYTES]
-    for form in all_forms().values():
-        if form.detect(head):
-            return [_plausible(table) for table in form.parse(Parse(data, source))]
-    known = ", ".join(all_forms())
-    if not data.strip():
-        raise FormatError("the file is empty", source=source, line=1)
-    raise FormatError(f"no mapping table of a known form begins here (known: {known})", source=source, line=1)
+    from pmapdiff.formats.texts import parse_text
+
+    forms = all_forms()
+    chosen = forms.get(given.only or "")
+    given.stream.seek(0)
+    head = given.stream.read(DETECT_BYTES)
+    if chosen is None:
+        chosen = next((form for form in forms.values() if isinstance(form, Form) and form.detect(head)), None)
+    if not head.strip():
+        raise FormatError("the file is empty", source=given.source, line=1)
+    tables = chosen.parse(given) if isinstance(chosen, Form) else parse_text(given)
+    return [_plausible(table) for table in tables]
+
+
+def parse_saved(data: bytes, source: str, form_name: str | None = None, *, partial: bool = False) -> list[SavedTable]:
+    """The tables in a saved file's bytes: see `parse_file`."""
+    return parse_file(Parse(BytesIO(data), source, form_name, partial))

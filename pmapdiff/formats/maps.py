@@ -1,18 +1,18 @@
-"""/proc/PID/maps: the rows without counters."""
+"""/proc/PID/maps: the rows without counters. Crash reports and heap profiles hold it, too."""
 
 from __future__ import annotations
 
+import re
+
 from pmapdiff.errors import FormatError
-from pmapdiff.formats.base import Form, Parse, SavedTable, register
-from pmapdiff.formats.lines import overlap_warning, quote, split_lines
-from pmapdiff.formats.smaps import parse_header
+from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
+from pmapdiff.formats.lines import overlap_warning, quote
+from pmapdiff.formats.smaps import BACKWARDS, HEADER_LINE, parse_header
 from pmapdiff.model import Mapping, MappingTable
 
 
-def _detect(head: bytes) -> bool:
-    first, second = [*split_lines(head)[:2], b"", b""][:2]
-    # In smaps and smaps_rollup the second line is a counter: its first word holds a colon, a row's first word is its addresses.
-    return parse_header(first) is not None and b":" not in second.partition(b" ")[0]
+# In smaps and smaps_rollup a counter follows.
+_BEGINS = re.compile(HEADER_LINE.pattern + rb"$(?<!\[rollup\])(?!\n[A-Z]\w+:)", re.MULTILINE)
 
 
 def sizes_of_maps(text: bytes) -> list[int]:
@@ -26,35 +26,51 @@ def sizes_of_maps(text: bytes) -> list[int]:
 
 def parse_live_maps(text: bytes, source: str) -> MappingTable:
     """The table of a maps text that was read just now: a torn one, which may go backwards, is sorted. Raises FormatError with the line."""
-    mappings = [_row(line, source, number) for number, line in enumerate(text.split(b"\n")[:-1], start=1)]
+    mappings = []
+    for number, line in enumerate(text.split(b"\n")[:-1], start=1):
+        mapping = _row(line)
+        if mapping is None:
+            raise FormatError(f"not a row of /proc/PID/maps: {quote(line)}", source=source, line=number)
+        mappings.append(mapping)
     return MappingTable(tuple(sorted(mappings, key=lambda m: (m.start, m.end))))
 
 
-def _row(line: bytes, source: str, number: int) -> Mapping:
+def _row(line: bytes) -> Mapping | None:
     fields = parse_header(line)
-    if fields is None:
-        raise FormatError(f"not a row of /proc/PID/maps: {quote(line)}", source=source, line=number)
-    return Mapping(*fields[:7], header=fields[7])
+    return None if fields is None else Mapping(*fields[:7], header=fields[7])
 
 
-def _parse(parse: Parse) -> list[SavedTable]:
+def _take(text: Text, position: int) -> Taken | None:
+    """The rows from a position on, blank lines between them left out."""
     mappings: list[Mapping] = []
-    overlaps = 0
-    for number, line in enumerate(split_lines(parse.data), start=1):
-        if not line.strip():
-            continue
-        mapping = _row(line, parse.source, number)
-        if mappings and mapping.start <= mappings[-1].start:
-            raise FormatError(f"address goes backwards: more than one table in this file? {quote(line)}", source=parse.source, line=number)
-        overlaps += bool(mappings) and mapping.start < mappings[-1].end
-        mappings.append(mapping)
+    end, overlaps, backwards, reason = position, 0, False, None
+    while position < len(text.data):
+        line, following = text.line(position)
+        mapping = _row(line)
+        if mapping is None:
+            if line.strip():
+                reason = f"not a row of /proc/PID/maps: {quote(line)}"
+                break
+        else:
+            if mappings and mapping.start <= mappings[-1].start:
+                # As of smaps, a torn copy goes back by what was merged with its neighbour meanwhile.
+                if mapping.end <= mappings[-1].start or mapping.start == mappings[-1].start:
+                    reason = BACKWARDS
+                    break
+                backwards = True
+            overlaps += bool(mappings) and mapping.start < mappings[-1].end
+            mappings.append(mapping)
+            end = following
+        position = following
     if not mappings:
-        raise FormatError("there is no row of /proc/PID/maps in this file", source=parse.source)
+        return None
+    if backwards:
+        mappings.sort(key=lambda m: (m.start, m.end))
     warnings = [overlap_warning(overlaps)] if overlaps else []
-    if not parse.data.endswith(b"\n"):
+    if text.unfinished is not None and end == len(text.data):
         # Nothing else in this form would show it.
         warnings.append("the last line does not end: the end may be missing")
-    return [SavedTable(MappingTable(tuple(mappings)), "maps", parse.source, warnings=tuple(warnings))]
+    return Taken(SavedTable(MappingTable(tuple(mappings)), "maps", text.source, warnings=tuple(warnings)), end, reason=reason)
 
 
-register(Form("maps", "/proc/PID/maps", _detect, _parse))
+register(LineForm("maps", "/proc/PID/maps", _BEGINS, _take, HEADER_LINE))

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from pmapdiff.errors import FormatError
-from pmapdiff.formats.base import Form, Parse, SavedTable, register
-from pmapdiff.formats.lines import overlap_warning, quote, split_lines
+from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
+from pmapdiff.formats.lines import overlap_warning, quote
 from pmapdiff.model import NO_COUNTERS, Mapping, MappingTable
 from pmapdiff.model.counters import DIRTY, RSS, Counters
 from pmapdiff.model.mapping import ADDRESS_LIMIT
@@ -52,8 +51,8 @@ class _Draft:
     `footer` is in KiB, None for a figure that is only a dash; `overlaps` counts rows that begin before the last one ends.
     """
 
-    pid: int
-    command: bytes
+    pid: int | None = None
+    command: bytes | None = None
     mappings: list[Mapping] = field(default_factory=list)
     has_columns: bool = False
     footer: tuple[int | None, ...] | None = None
@@ -110,65 +109,40 @@ _KINDS = (
 )
 
 
-def _kind_of(head: bytes) -> _Kind | None:
-    """The kind that the first line after the process lines belongs to."""
-    seen_process = False
-    for line in split_lines(head):
-        if _PROCESS.fullmatch(line):
-            seen_process = True
-        elif line.strip():
-            if not seen_process:
-                return None
-            return next((kind for kind in _KINDS if any(part and part.fullmatch(line) for part in (kind.columns, kind.row, kind.footer))), None)
-    return None
-
-
-def _detect(kind: _Kind, head: bytes) -> bool:
-    return _kind_of(head) is kind
-
-
-def _parse(kind: _Kind, parse: Parse) -> list[SavedTable]:
-    drafts: list[_Draft] = []
-    for number, line in enumerate(split_lines(parse.data), start=1):
-        trouble = _take(kind, drafts, line)
-        if trouble:
-            raise FormatError(trouble, source=parse.source, line=number)
-    if not any(draft.mappings or draft.has_columns or draft.footer for draft in drafts):
-        raise FormatError(f"there is no table of {kind.name} in this file", source=parse.source)
-    return [
-        SavedTable(
-            table=MappingTable(tuple(draft.mappings)),
-            form=kind.name,
-            source=parse.source,
-            pid=draft.pid,
-            command=draft.command,
-            warnings=_warnings(kind, draft),
-        )
-        for draft in drafts
-    ]
-
-
-def _take(kind: _Kind, drafts: list[_Draft], line: bytes) -> str | None:
-    """Put one line where it belongs; what is wrong with it, or None."""
-    if match := _PROCESS.fullmatch(line):
-        drafts.append(_Draft(int(match[1]), match[2] or b""))
+def _take(kind: _Kind, text: Text, position: int) -> Taken | None:
+    """The table of this kind that begins at a position, with or without the line that says whose it is."""
+    draft, begun, end, reason = _Draft(), False, position, None
+    while position < len(text.data):
+        line, following = text.line(position)
+        if match := _PROCESS.fullmatch(line):
+            if draft.pid is not None or draft.mappings or draft.has_columns:
+                break
+            draft.pid, draft.command, begun = int(match[1]), match[2] or b"", True
+        elif match := kind.row.fullmatch(line):
+            trouble = _take_row(draft, match)
+            if trouble:
+                raise text.error(position, trouble)
+            end = following
+        elif kind.columns and kind.columns.fullmatch(line) and not draft.mappings:
+            draft.has_columns, end, begun = True, following, True
+        elif match := kind.footer.fullmatch(line):
+            draft.footer, end = tuple([None if figure == b"-" else int(figure) for figure in match.groups()]), following
+            break
+        elif line.strip() and not (draft.has_columns and _DASHES.fullmatch(line)):
+            reason = f"neither a row nor any other line of {kind.name}: {quote(line)}"
+            break
+        position = following
+    if not (draft.mappings or draft.has_columns or draft.footer):
         return None
-    if not line.strip():
-        return None
-    if not drafts:
-        return f"a table begins with the line 'PID:   COMMAND', this is {quote(line)}"
-    draft = drafts[-1]
-    if draft.footer is not None:
-        return f"after a table's footer the next begins with the line 'PID:   COMMAND', this is {quote(line)}"
-    if match := kind.row.fullmatch(line):
-        return _take_row(draft, match)
-    if kind.columns and kind.columns.fullmatch(line):
-        draft.has_columns = True
-    elif match := kind.footer.fullmatch(line):
-        draft.footer = tuple([None if figure == b"-" else int(figure) for figure in match.groups()])
-    elif not (draft.has_columns and _DASHES.fullmatch(line)):
-        return f"neither a row nor any other line of {kind.name}: {quote(line)}"
-    return None
+    table = SavedTable(
+        table=MappingTable(tuple(draft.mappings)),
+        form=kind.name,
+        source=text.source,
+        pid=draft.pid,
+        command=draft.command,
+        warnings=_warnings(kind, draft),
+    )
+    return Taken(table, end, begun=begun, reason=reason)
 
 
 def _take_row(draft: _Draft, match: re.Match[bytes]) -> str | None:
@@ -233,11 +207,15 @@ def _warnings(kind: _Kind, draft: _Draft) -> tuple[str, ...]:
                 warnings.append(f"the footer says {said} KiB of {figure}, the rows add up to {summed} KiB")
     elif draft.has_columns:
         warnings.append("no footer: the end may be missing")
-    elif not draft.mappings:
-        # This is all that pmap prints of a process that it may not read or that ended meanwhile, and, with -q, of a kernel thread.
-        warnings.append(f"pid {draft.pid} has neither rows nor a footer: pmap could not read it, or it has no mappings")
     return tuple(warnings)
 
 
 for _kind in _KINDS:
-    register(Form(_kind.name, _kind.description, partial(_detect, _kind), partial(_parse, _kind)))
+    _line = b"|".join(part.pattern for part in (_kind.columns, _kind.row) if part)
+    _begins = re.compile(
+        rb"^(?:(?:" + _line + rb")$|" + _PROCESS.pattern + rb"\n+(?:" + _line.replace(b"?P<", b"?P<after_") + rb"|" + _kind.footer.pattern + rb")$)",
+        re.MULTILINE,
+    )
+    register(
+        LineForm(_kind.name, _kind.description, _begins, partial(_take, _kind), re.compile(rb"(?:" + _line + rb"|" + _kind.footer.pattern + rb")$"))
+    )

@@ -2,55 +2,126 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
-from pmapdiff.errors import NotFoundError, UsageError
-from pmapdiff.formats.base import SavedTable, all_forms, parse_saved
+from pmapdiff.errors import FormatError, NotFoundError, UsageError
+from pmapdiff.formats.base import Parse, SavedTable, all_forms, no_progress, parse_file
+from pmapdiff.formats.proc_tree import KNOWN_FILES, TreeFile, place_of, tables_of_tree
+from pmapdiff.formats.texts import read_part
+from pmapdiff.formats.unpack import spooled, unpack
 from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Status
 from pmapdiff.model.mapping import DELETED
 
 STACK = b"[stack]"
+STANDARD_INPUT = "-"
+# What a shell's <(pmap -x 1) and the like are called: pipes that end. Others may never.
+_ENDING_PIPES = ("/dev/fd/", "/dev/stdin", "/proc/")
 
 
-def read_saved(path: str, form: str | None = None) -> list[SavedTable]:
-    """The tables in a file. Raises FormatError if it is no table, NotFoundError if it cannot be read."""
+def read_saved(path: str, form: str | None = None, *, partial: bool = False, progress: Callable[[float], None] = no_progress) -> list[SavedTable]:
+    """The tables in a file, a folder laid out like /proc, or ("-") standard input.
+
+    With `partial`, of what was cut off the part that is there. `progress` is told what share of the file is done. Raises FormatError if it is
+    no table, NotFoundError if it cannot be read, UsageError for a form that does not exist.
+    """
     if form is not None and form not in all_forms():
         raise UsageError(f"--format {form}: one of {', '.join(all_forms())}")
     try:
-        if Path(path).exists() and not Path(path).is_file() and not path.startswith(("/dev/fd/", "/dev/stdin", "/proc/")):
-            # A shell's <(pmap -x 1) is a pipe that ends; one that nobody writes to never would.
-            raise NotFoundError(f"cannot read {path}: it is no file")
-        data = Path(path).read_bytes()
+        if os.path.isdir(path):
+            return _read_folder(Parse(spooled(), path, form, partial, progress))
+        with _opened(path) as stream:
+            return parse_file(Parse(unpack(stream, path, partial=partial), path, form, partial, progress))
     except OSError as error:
-        raise NotFoundError(f"cannot read {path}: {error.strerror}") from None
-    return parse_saved(data, path, form)
+        raise NotFoundError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise NotFoundError(f"cannot read {path!r}: {error}") from None
+
+
+def _opened(path: str) -> BinaryIO:
+    """A file at its beginning, seekable."""
+    if path != STANDARD_INPUT and os.path.isfile(path) and not path.startswith(_ENDING_PIPES):
+        return open(path, "rb")
+    if path != STANDARD_INPUT and os.path.exists(path) and not path.startswith(_ENDING_PIPES):
+        raise NotFoundError(f"cannot read {path}: it is no file")
+    # Files of /proc have no size, and pipes no second time.
+    copy = spooled()
+    with open(sys.stdin.fileno(), "rb", closefd=False) if path == STANDARD_INPUT else open(path, "rb") as stream:
+        shutil.copyfileobj(stream, copy)
+    copy.seek(0)
+    return copy
+
+
+def _read_folder(given: Parse) -> list[SavedTable]:
+    """The tables of a folder that holds PID/smaps and the like, or is such a PID, or holds a proc that does."""
+    root = Path(given.source)
+    if root.resolve() == Path("/proc"):
+        raise UsageError("/proc is not saved: 'pmapdiff record --all' reads it with less harm, and notices what changes meanwhile")
+    tables = tables_of_tree(_files_below(root), lambda file, names: read_part(file, names, given))
+    if not tables:
+        raise FormatError("there is no PID/smaps or PID/maps with a mapping in this folder", source=given.source)
+    return tables
+
+
+def _files_below(root: Path) -> Iterator[TreeFile]:
+    whose = root.resolve()
+    folders = [whose] if whose.name.isdigit() else []
+    for folder in (whose, whose / "proc"):
+        if folder.is_dir():
+            folders += sorted((child for child in folder.iterdir() if child.name.isdigit()), key=lambda child: int(child.name))
+    for folder in folders:
+        for name in KNOWN_FILES:
+            file = folder / name
+            if place_of(str(file)) is not None and file.is_file():
+                yield TreeFile(str(file), file.read_bytes(), modified_us=file.stat().st_mtime_ns // 1000)
 
 
 def modified_us(path: str) -> int:
-    """When a file was last modified, in µs since the epoch: the best guess at when its table was taken."""
-    return Path(path).stat().st_mtime_ns // 1000
+    """When a file was last modified, in µs since the epoch: the best guess at when its table was taken. Now, if it is standard input."""
+    return time.time_ns() // 1000 if path == STANDARD_INPUT else Path(path).stat().st_mtime_ns // 1000
 
 
 def saved_capture(saved: SavedTable, pid: int | None = None) -> Capture:
     """A saved table as a capture of a process; `pid` is for files that do not say."""
     number = saved.pid if saved.pid is not None else pid or 0
     command = saved.command or b""
-    words = command.split()
-    comm = words[0].rsplit(b"/", 1)[-1].rstrip(b":") if words else program_name(saved.table)
-    info = ProcessInfo(ProcessIdentity("", number, 0, anchor_key(saved.table)), comm, command)
+    words = command.replace(b"\0", b" ").split()
+    comm = saved.comm or (words[0].rsplit(b"/", 1)[-1].rstrip(b":") if words else program_name(saved.table))
+    info = ProcessInfo(
+        ProcessIdentity("", number, 0, anchor_key(saved.table)),
+        comm,
+        command,
+        saved.exe,
+        saved.ppid,
+        saved.uid,
+        saved.cgroup,
+        unit=saved.unit,
+    )
     torn = any(following.start < previous.end for previous, following in pairwise(saved.table.mappings))
-    if torn:
-        return Capture(info, Status.TORN, saved.table, note="its mappings overlap: it changed while it was read")
-    return Capture(info, Status.COMPLETE, saved.table)
+    status, note = Status.COMPLETE, None
+    if saved.partial is not None:
+        status, note = Status.PARTIAL, saved.partial
+    elif torn:
+        status, note = Status.TORN, "its mappings overlap: it changed while it was read"
+    elif saved.totals is not None:
+        status = Status.MAPS_ONLY
+    return Capture(info, status, saved.table, totals=saved.totals, threads=saved.threads, vm_hwm_kib=saved.vm_hwm_kib, note=note)
 
 
 def anchor_key(table: MappingTable) -> str:
     """What stands in for the identity of a process whose table was saved: addresses that stay as long as it does.
 
     The start of its lowest file mapping (the program, or what was mapped below it) and the end of its stack: address layout
-    randomisation moves both at every exec. Every form of saved table has them.
+    randomisation moves both at every exec. Sums have no addresses, and no identity but what is said of them.
     """
+    if table.has_sums:
+        return "sums"
     files = next((m.start for m in table.mappings if m.is_file), 0)
     stack = next((m.end for m in table.mappings if m.name == STACK), 0)
     return f"{files:x}-{stack:x}"

@@ -11,16 +11,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
 
 from pmapdiff.errors import FormatError
-from pmapdiff.formats.base import Form, Parse, SavedTable, register
-from pmapdiff.formats.counter_lines import MEMO_LIMIT, TEXT_LINE, CounterLines, FixedForm, LineError, Numbers, parse_lines
+from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
+from pmapdiff.formats.counter_lines import MEMO_LIMIT, CounterLines, FixedForm, LineError, Numbers, parse_lines
+from pmapdiff.formats.lines import overlap_warning
 from pmapdiff.model import COUNTER_INDEX, Mapping, MappingTable, layout_of
 from pmapdiff.text import decode, printable
 
 _HEADER = re.compile(
     rb"([0-9a-f]{8,16})-([0-9a-f]{8,16}) ([r-][w-][x-][sp]) ([0-9a-f]{8,16}) ([0-9a-f]{2,4}:[0-9a-f]{2,8}) ([0-9]{1,20})(?: ( *)([^ \n][^\n]*)?)?"
 )
+# The beginning of a header line, wherever it stands.
+HEADER_LINE = re.compile(rb"^[0-9a-f]{8,16}-[0-9a-f]{8,16}[ \t]+[r-][w-][x-][sp][ \t][^\n]*", re.MULTILINE)
+COUNTER_LINE = re.compile(rb"^(?:[A-Z]\w+:[ \t]+[0-9]+ kB|VmFlags:)", re.MULTILINE)
+_BEGINS = re.compile(HEADER_LINE.pattern + rb"(?<!\[rollup\])\n" + COUNTER_LINE.pattern, re.MULTILINE)
 _NEXT_HEADER = re.compile(rb"\n(?=[0-9a-f]{8,16}-[0-9a-f]{8,16} [r-])")
 _SIZE_HOLE = re.compile(rb"^(Size: *)(%8d|%d)", re.MULTILINE)
 _FLAGS = b"VmFlags:"
@@ -75,6 +82,24 @@ def render_smaps(mappings: Iterable[Mapping]) -> bytes:
     return b"".join(parts)
 
 
+class Stop(Exception):
+    """Why no further mapping can be read: what is wrong with the line that begins at `position`."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(reason)
+        self.position = position
+        self.reason = reason
+
+
+class ReadSmaps(NamedTuple):
+    """What was read of a smaps text: its mappings, where the last of them begins and ends, and why no other follows (None: the text ends)."""
+
+    mappings: tuple[Mapping, ...]
+    last: int
+    end: int
+    stop: Stop | None
+
+
 @dataclass(slots=True)
 class SmapsParser:
     """Parses smaps texts; keeps what repeats from one to the next (same libraries, same counters)."""
@@ -91,68 +116,79 @@ class SmapsParser:
         A torn text may go back by one mapping: what was printed was merged with its neighbours before the next
         read (5 % of the reads of a process that does nothing but mprotect, Linux 6.18). Going back further is another table.
         """
+        read = self.read(text, 0)
+        if read.stop is not None:
+            raise FormatError(read.stop.reason, source=source, line=text.count(b"\n", 0, read.stop.position) + 1)
+        return read.mappings
+
+    def read(self, text: bytes, position: int) -> ReadSmaps:
+        """The mappings that stand in a text from a position on, up to the first one that does not fit, and why it does not."""
         mappings: list[Mapping] = []
-        position, length, previous = 0, len(text), -1
+        begun = position
+        length, previous, stop = len(text), -1, None
         bodies, flag_texts, backwards = self._bodies, self._flags, False
         new, tails = tuple.__new__, self._tails
-        while position < length:
-            newline = text.find(b"\n", position)
-            if newline < 0:
-                raise _error(text, position, source, "the file ends in the middle of a line")
-            # The header of nearly every mapping of a 64-bit process, without a call: two addresses of 12 digits and a known rest.
-            known = tails.get(text[position + 26 : newline])
-            address = text[position : position + 26]
-            if (
-                known is not None
-                and address[25] == 32
-                and address[12] == 45
-                and address[0] != 48 != address[13]
-                and not address.translate(None, _ADDRESS)
-            ):
-                start, end_address = int(address[:12], 16), int(address[13:25], 16)
-                head: _HeaderFields | None = (start, end_address, *known, None) if end_address > start else None
-            else:
-                head = self._header(text[position:newline])
-            if head is None:
-                shown = printable(decode(text[position : min(newline, position + 60)]))
-                raise _error(text, position, source, f"not the first line of a mapping: {shown!r}")
-            if head[0] <= previous and head[1] <= previous:
-                raise _error(text, position, source, BACKWARDS)
-            lines: CounterLines | None = None
-            fixed = self._fixed
-            if fixed is not None:
-                body_end = newline + 1 + fixed.length
-                if text.startswith(_FLAGS, body_end):
-                    body = text[newline + 1 : body_end]
-                    lines = bodies.get(body)
-                    if lines is None:
-                        lines = fixed.parse(body, self._numbers)
+        try:
+            while position < length:
+                newline = text.find(b"\n", position)
+                if newline < 0:
+                    raise Stop(position, "the file ends in the middle of a line")
+                # The header of nearly every mapping of a 64-bit process, without a call: two addresses of 12 digits and a known rest.
+                known = tails.get(text[position + 26 : newline])
+                address = text[position : position + 26]
+                if (
+                    known is not None
+                    and address[25] == 32
+                    and address[12] == 45
+                    and address[0] != 48 != address[13]
+                    and not address.translate(None, _ADDRESS)
+                ):
+                    start, end_address = int(address[:12], 16), int(address[13:25], 16)
+                    head: _HeaderFields | None = (start, end_address, *known, None) if end_address > start else None
+                else:
+                    head = self._header(text[position:newline])
+                if head is None:
+                    shown = printable(decode(text[position : min(newline, position + 60)]))
+                    raise Stop(position, f"not the first line of a mapping: {shown!r}")
+                if head[0] <= previous and head[1] <= previous:
+                    raise Stop(position, BACKWARDS)
+                lines: CounterLines | None = None
+                fixed = self._fixed
+                if fixed is not None:
+                    body_end = newline + 1 + fixed.length
+                    if text.startswith(_FLAGS, body_end):
+                        body = text[newline + 1 : body_end]
+                        lines = bodies.get(body)
+                        if lines is None:
+                            lines = fixed.parse(body, self._numbers)
+                            if lines is not None:
+                                self._remember(body, lines)
                         if lines is not None:
-                            self._remember(body, lines)
-                    if lines is not None:
-                        end = text.find(b"\n", body_end)
-                        if end < 0:
-                            raise _error(text, body_end, source, "the file ends in the middle of a line")
-                        raw_flags = text[body_end + len(_FLAGS) : end]
-                        flags: bytes | None = flag_texts.setdefault(raw_flags, raw_flags)
-                        following = end + 1
-            if lines is None:
-                lines, following = self._parse_block(text, newline, source)
-                flags = lines.flags
-            start, end_address, perms, offset, device, inode, name, verbatim = head
-            if lines.size_kib is not None and lines.size_kib != (end_address - start) >> 10:
-                lines = self._with_guard_page(lines, (end_address - start) >> 10, text, newline, source)
-            backwards = backwards or start <= previous
-            previous = start
-            counters, layout, extra, _, _ = lines
-            # What Mapping(…) does, without the call: this line runs for every mapping of a host.
-            mappings.append(new(Mapping, (start, end_address, perms, offset, device, inode, name, flags, counters, layout, extra, verbatim)))
-            position = following
+                            end = text.find(b"\n", body_end)
+                            if end < 0:
+                                raise Stop(body_end, "the file ends in the middle of a line")
+                            raw_flags = text[body_end + len(_FLAGS) : end]
+                            flags: bytes | None = flag_texts.setdefault(raw_flags, raw_flags)
+                            following = end + 1
+                if lines is None:
+                    lines, following = self._parse_block(text, newline)
+                    flags = lines.flags
+                start, end_address, perms, offset, device, inode, name, verbatim = head
+                if lines.size_kib is not None and lines.size_kib != (end_address - start) >> 10:
+                    lines = self._with_guard_page(lines, (end_address - start) >> 10, newline)
+                backwards = backwards or start <= previous
+                previous = start
+                counters, layout, extra, _, _ = lines
+                # What Mapping(…) does, without the call: this line runs for every mapping of a host.
+                mappings.append(new(Mapping, (start, end_address, perms, offset, device, inode, name, flags, counters, layout, extra, verbatim)))
+                begun, position = position, following
+        except Stop as caught:
+            stop = caught
         if backwards:
             mappings.sort(key=lambda m: (m.start, m.end))
-        return tuple(mappings)
+        return ReadSmaps(tuple(mappings), begun, position, stop)
 
-    def _with_guard_page(self, lines: CounterLines, span_kib: int, text: bytes, newline: int, source: str) -> CounterLines:
+    def _with_guard_page(self, lines: CounterLines, span_kib: int, newline: int) -> CounterLines:
         """The lines of a mapping whose Size is not that of its addresses, with Size as a part of the layout.
 
         Kernels from 2.6.36 to 4.12 leave the guard page of a stack out of the addresses, but not out of Size
@@ -160,7 +196,7 @@ class SmapsParser:
         """
         page_kib = lines.counters[_MMU_PAGE_SIZE] or 4
         if lines.size_kib is None or lines.size_kib != span_kib + page_kib:
-            raise _error(text, newline + 1, source, f"Size is {lines.size_kib} kB, but the addresses span {span_kib} KiB")
+            raise Stop(newline + 1, f"Size is {lines.size_kib} kB, but the addresses span {span_kib} KiB")
         template, count = _SIZE_HOLE.subn(lambda match: match[1] + match[2] % lines.size_kib, lines.layout.template)
         assert count == 1
         return lines._replace(layout=layout_of(template))
@@ -170,19 +206,20 @@ class SmapsParser:
             self._bodies.clear()
         self._bodies[body] = lines
 
-    def _parse_block(self, text: bytes, newline: int, source: str) -> tuple[CounterLines, int]:
+    def _parse_block(self, text: bytes, newline: int) -> tuple[CounterLines, int]:
         """The counter lines after the header that ends at `newline`, read line by line, and where they end."""
         match = _NEXT_HEADER.search(text, newline)
         end = len(text) if match is None else match.start() + 1
         body = text[newline + 1 : end]
         if not body:
-            raise _error(text, newline, source, "a mapping without counters: is this /proc/PID/maps, not smaps?")
+            raise Stop(newline, "a mapping without counters: is this /proc/PID/maps, not smaps?")
         if not body.endswith(b"\n"):
-            raise _error(text, end - 1, source, "the file ends in the middle of a line")
+            raise Stop(end - 1, "the file ends in the middle of a line")
         try:
             lines = parse_lines(body)
         except LineError as error:
-            raise FormatError(str(error), source=source, line=text.count(b"\n", 0, newline) + 2 + error.line) from None
+            begins = sum(len(line) + 1 for line in body.split(b"\n", error.line)[: error.line])
+            raise Stop(newline + 1 + begins, str(error)) from None
         if self._fixed is None or self._fixed.layout != lines.layout:
             start_of_flags = body.rfind(b"\n", 0, len(body) - 1) + 1
             self._fixed = FixedForm.of(lines.layout, body[:start_of_flags])
@@ -199,47 +236,71 @@ class SmapsParser:
         return fields
 
 
-def _error(text: bytes, position: int, source: str, message: str) -> FormatError:
-    return FormatError(message, source=source, line=text.count(b"\n", 0, position) + 1)
+def _take(text: Text, position: int) -> Taken | None:
+    """The table that begins at a position: as the recorder reads it, but for how its last mapping ends."""
+    parser: SmapsParser = text.memory.setdefault("smaps", SmapsParser())
+    mappings: list[Mapping] = []
+    while True:
+        read = parser.read(text.data, position)
+        mappings += read.mappings
+        last, end = (read.last, read.end) if read.mappings else (position, position)
+        position = _behind_blank_lines(text.data, end)
+        # Blank lines between mappings are of whoever copied them.
+        following = parse_header(text.line(position)[0]) if position != end and position < len(text.data) else None
+        if following is None or not mappings or following[0] < mappings[-1].end:
+            break
+    reason = None if read.stop is None else read.stop.reason
+    if read.stop is not None and read.stop.position > end:
+        # A mapping begins at `end`, and its lines do not go on as they should.
+        try:
+            (mapping,) = SmapsParser().parse(text.data[end : read.stop.position])
+        except FormatError:
+            if not mappings:
+                raise text.error(read.stop.position, read.stop.reason) from None
+            return _taken(text, mappings, end, reason, "the last mapping has no counters")
+        mappings.append(mapping)
+        last, end = end, read.stop.position
+    if len(mappings) < 2:
+        return _taken(text, mappings, end, reason) if mappings else None
+    # One kernel gives every mapping the same lines: more of them at the end are no part of the table, fewer are a copy that was cut off.
+    expected, found = _labels(mappings[-2]), _labels(mappings[-1])
+    if len(found) > len(expected) and found[: len(expected)] == expected:
+        end = last
+        for _ in range(1 + len(expected)):
+            end = text.line(end)[1]
+        mappings[-1:] = SmapsParser().parse(text.data[last:end])
+    elif len(found) < len(expected) and expected[: len(found)] == found:
+        cut = f"the last mapping has {len(found)} of {len(expected)} lines"
+        return _taken(text, mappings[:-1], end, reason, cut)
+    elif text.unfinished is not None and last < text.unfinished < end and not _WHOLE_LINE.fullmatch(text.data, text.unfinished, end - 1):
+        return _taken(text, mappings[:-1], end, reason, "the last line is not whole")
+    return _taken(text, mappings, end, reason)
 
 
-def _tidy(data: bytes) -> bytes:
-    """A saved text as the kernel wrote it: without what mail, editors and other systems add at line ends and around it."""
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if data.count(b"\r\n") == data.count(b"\n"):
-        data = data.replace(b"\r\n", b"\n")
-    return data
+def _taken(text: Text, mappings: list[Mapping], end: int, reason: str | None, cut: str | None = None) -> Taken:
+    if any(mapping.layout is not None and "Name" in mapping.layout.extra_labels for mapping in mappings):
+        mappings = [_with_name(mapping) for mapping in mappings]
+    overlaps = sum(following.start < previous.end for previous, following in pairwise(mappings))
+    warnings = (overlap_warning(overlaps),) if overlaps else ()
+    return Taken(SavedTable(MappingTable(tuple(mappings)), "smaps", text.source, warnings=warnings), end, cut=cut, reason=reason)
 
 
-def _detect(head: bytes) -> bool:
-    head = _tidy(head).lstrip(b"\n")
-    first, _, rest = head.partition(b"\n")
-    fields = parse_header(first)
-    return fields is not None and fields[6] != b"[rollup]" and TEXT_LINE.match(rest) is not None
+def _with_name(mapping: Mapping) -> Mapping:
+    """A mapping of an Android kernel before 5.17, which says what anonymous memory is for in a line of its own, `Name: [anon:libc_malloc]`."""
+    if mapping.name or mapping.layout is None:
+        return mapping
+    said = dict(zip(mapping.layout.extra_labels, mapping.extra, strict=True)).get("Name")
+    return mapping._replace(name=said.strip(b" "), header=render_header(mapping)) if isinstance(said, bytes) else mapping
 
 
-def _parse(given: Parse) -> list[SavedTable]:
-    data = _tidy(given.data)
-    if not data.endswith(b"\n") and not _WHOLE_LINE.fullmatch(data[data.rfind(b"\n") + 1 :]):
-        raise FormatError("the file ends in the middle of a line", source=given.source, line=data.count(b"\n") + 1)
-    # Blank lines at the start are counted, so that an error names the right line of the file.
-    blank = len(data) - len(data.lstrip(b"\n"))
-    data = data[blank:].rstrip(b"\n") + b"\n"
-    warnings = () if given.data.endswith(b"\n") else ("there is no newline at the end: the last line may be cut off",)
-    try:
-        mappings = SmapsParser().parse(data, given.source)
-    except FormatError as error:
-        raise FormatError(error.reason, source=given.source, line=None if error.line is None else error.line + blank) from None
-    if len(mappings) > 1:
-        # One kernel gives every mapping the same lines, so fewer at the end are a copy that was cut off.
-        labels, last = _labels(mappings[-2]), _labels(mappings[-1])
-        if len(last) < len(labels) and labels[: len(last)] == last:
-            raise FormatError("the file ends in the middle of a mapping", source=given.source, line=given.data.count(b"\n"))
-    return [SavedTable(MappingTable(mappings), "smaps", given.source, warnings=warnings)]
+def _behind_blank_lines(data: bytes, position: int) -> int:
+    while data.startswith(b"\n", position):
+        position += 1
+    return position
 
 
 def _labels(mapping: Mapping) -> tuple[str, ...]:
     return mapping.layout.labels if mapping.layout is not None else ()
 
 
-register(Form("smaps", "/proc/PID/smaps", _detect, _parse))
+register(LineForm("smaps", "/proc/PID/smaps", _BEGINS, _take, COUNTER_LINE))

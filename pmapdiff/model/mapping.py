@@ -15,6 +15,9 @@ DELETED = b" (deleted)"
 # fs/proc/task_mmu.c, arch_vma_name and special mappings of x86, arm64, s390, arm and uml, 5.10 to 6.18.
 _KERNEL_NAMES = frozenset((b"[vdso]", b"[vvar]", b"[vvar_vclock]", b"[vsyscall]", b"[vectors]", b"[sigpage]", b"[uprobes]", b"[timens]", b"[vdso32]"))
 _SHM_PREFIXES = (b"/dev/shm/", b"/SYSV", b"/memfd:", b"[anon_shmem:", b"[shmid=")
+# Perms that no mapping has: what a source without perms gives, and of a row that is a sum over several mappings.
+UNKNOWN_PERMS = "????"
+SUM_PERMS = "----"
 _SHARED_ANONYMOUS = (b"/dev/zero (deleted)", b"/dev/zero")
 
 
@@ -24,8 +27,10 @@ class Mapping(NamedTuple):
     Addresses and offset are bytes (unsigned 64 bit, `end` exclusive); `perms` is the kernel's four
     letters; `device` is `major:minor` in hex as the kernel prints it. What the source does not have is None: pmap
     -x has no offset, device or inode, and without -p the name is only a basename. `name` is the kernel's bytes,
-    verbatim, empty for unnamed memory. `flags` is the text after `VmFlags:`, verbatim. `layout` and `extra` (values of counters that this
-    version does not know) and `header` (the header line, only where it is not in the kernel's usual form) are what it takes to give the text back.
+    verbatim, empty for unnamed memory. `perms` are `UNKNOWN_PERMS` where the source has none, and `SUM_PERMS` of a row that
+    is a sum over several mappings: it stands at no address, its `start` and `end` only say how large it is (nothing if they are
+    equal). `flags` is the text after `VmFlags:`, verbatim. `layout` and `extra` (values of counters that this version does not know) and
+    `header` (the header line, only where it is not in the kernel's usual form) are what it takes to give the text back.
     """
 
     start: int
@@ -40,6 +45,11 @@ class Mapping(NamedTuple):
     layout: Layout | None = None
     extra: tuple[int | bytes, ...] = ()
     header: bytes | None = None
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether this is a sum over several mappings, of which nobody knows where they are."""
+        return self.perms == SUM_PERMS
 
     @property
     def size_kib(self) -> int:
@@ -72,7 +82,11 @@ class Mapping(NamedTuple):
     @property
     def figures(self) -> Figures:
         """All figures that add up over mappings, in KiB, in the order of `FIGURES`."""
-        return figures_of(self.size_kib, self.counters, shared_memory=self.is_shared_memory)
+        figures = figures_of(self.size_kib, self.counters, shared_memory=self.is_shared_memory)
+        if self.end > self.start:
+            return figures
+        # A sum over everything: neither its size is known, nor how much of it is shared memory.
+        return tuple([None if name in ("size_kib", "footprint_kib") else value for name, value in zip(FIGURES, figures, strict=True)])
 
 
 def is_shared_memory_name(name: bytes, has_inode: bool) -> bool:
@@ -94,12 +108,16 @@ class MappingTable:
     def totals(self) -> Totals:
         """The table's sums."""
         mappings = self.mappings
-        quick = quick_sums(
-            sum([(m.end - m.start) >> 10 for m in mappings]),
-            [m.counters for m in mappings],
-            [m.counters for m in mappings if m.name and m.is_shared_memory],
-        )
+        sizes = [(m.end - m.start) >> 10 for m in mappings]
+        quick = None
+        if 0 not in sizes:
+            quick = quick_sums(sum(sizes), [m.counters for m in mappings], [m.counters for m in mappings if m.name and m.is_shared_memory])
         return Totals(len(mappings), quick or sum_figures(m.figures for m in mappings))
+
+    @property
+    def has_sums(self) -> bool:
+        """Whether its rows are sums over mappings that nobody has shown, so that they stand at no address."""
+        return any(mapping.is_sum for mapping in self.mappings)
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ class Status(StrEnum):
     """The process ended, or became another program, while it was read."""
     DENIED = "denied"
     """The kernel did not let us read it (needs CAP_SYS_PTRACE)."""
+    PARTIAL = "partial"
+    """Of a saved table only a part was there: a copy that was cut off."""
     TIMEOUT = "timeout"
     """A read took longer than the limit and was given up; what had been read until then is kept."""
 

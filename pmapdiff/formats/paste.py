@@ -1,0 +1,198 @@
+"""Mapping tables in a text: saved as they were printed, or pasted into a ticket between prompts, fences and prose.
+
+What stands around a table is left out, and said. What stands within one and is no part of it is an error: a table that goes on behind a line
+that nothing explains is damaged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from pmapdiff.errors import FormatError
+from pmapdiff.formats.base import LineForm, Parse, SavedTable, Taken, Text
+from pmapdiff.formats.dates import date_in
+from pmapdiff.formats.lines import quote
+from pmapdiff.formats.tidy import is_frame
+
+# Tables are looked for piece by piece, so that a text with one form in it is not searched for all others to its end.
+_PIECE, _SLACK = 1 << 16, 1 << 14
+_PID_OF_COMMAND = re.compile(rb"/proc/([1-9]\d{0,9})/(?:task/\d+/)?(?:smaps|maps)\b")
+# What is left of a row that was cut: it begins with an address, or has perms in it.
+_PIECE_OF_ROW = re.compile(rb"(?:0x)?[0-9a-f]{5,16}(?:[-\s]|$)|.*(?:^|\s)[r-][w-][x-][sp-]-?(?:\s|$)")
+# With one of these an address space ends: what follows at lower addresses is of another process.
+_LAST_NAMES = frozenset((b"[stack]", b"[vdso]", b"[vvar]", b"[vvar_vclock]", b"[vsyscall]", b"[vectors]", b"[sigpage]"))
+
+
+def tables_in(text: Text, forms: Iterable[LineForm], given: Parse) -> list[SavedTable]:
+    """The tables in a text; none if there is none. Raises FormatError if one is damaged, or cut off and no `partial` ones are wanted.
+
+    A pasted text may be cut anywhere: of one that shows other signs of having been pasted, the cut row is left out, and that is said.
+    """
+    reader = _Reader(text, list(forms), given)
+    tables = list(reader.tables())
+    if tables and (warning := reader.left_out()):
+        tables[0] = replace(tables[0], warnings=(*tables[0].warnings, warning))
+    return tables
+
+
+@dataclass(slots=True)
+class _Between:
+    """What stands between two tables (or before the first, or behind the last)."""
+
+    lines: int = 0
+    first: int | None = None
+    """Where the first line begins that is neither blank nor a frame nor a date, and how many of those there are."""
+    stray: int | None = None
+    """Where the first line begins that belongs into a table, without one."""
+    separated: bool = False
+    """Whether there is a blank line, a frame or a date before the stray one."""
+    touches: bool = False
+    """Whether the last line, next to the table that follows, is a stray one or a piece of a row."""
+
+
+class _Reader:
+    def __init__(self, text: Text, forms: list[LineForm], given: Parse) -> None:
+        self._text, self._forms, self._given = text, forms, given
+        self._pasted = False
+        self._left_out = 0
+        self._first_left_out: int | None = None
+        self._moment_us: int | None = None
+        self._pid: int | None = None
+
+    def tables(self) -> Iterator[SavedTable]:
+        text, position = self._text, 0
+        previous: tuple[LineForm, Taken] | None = None
+        pending: SavedTable | None = None
+        while True:
+            found = self._next(position)
+            start = len(text.data) if found is None else found[0]
+            between = self._look_between(position, start)
+            if pending is not None and previous is not None:
+                broken = self._damage(previous, between, found)
+                if broken is not None:
+                    if not self._given.partial:
+                        raise broken
+                    yield self._cut(pending, previous[1].end, broken.reason, say=True)
+                    return
+                yield self._ended(pending, previous[1], between)
+                pending = None
+            if found is None:
+                break
+            _, form, taken = found
+            table = replace(taken.table, taken_at_us=taken.table.taken_at_us or self._moment_us, pid=taken.table.pid or self._pid)
+            self._pid = None
+            if between.touches and not taken.begun:
+                table = self._cut(table, start, "the beginning of the table is missing")
+            previous, pending, position = (form, taken), table, taken.end
+            self._given.progress(position / len(text.data))
+
+    def left_out(self) -> str | None:
+        """A sentence about the lines that are no part of a table; None without any."""
+        if self._first_left_out is None:
+            return None
+        line = quote(self._text.line(self._first_left_out)[0])
+        number = self._text.number(self._first_left_out)
+        if self._left_out == 1:
+            return f"line {number} is no part of a table and was left out: {line}"
+        return f"{self._left_out:,} lines that are no part of a table were left out, the first is line {number}: {line}"
+
+    def _next(self, position: int) -> tuple[int, LineForm, Taken] | None:
+        """Where the next table begins, and that table."""
+        data = self._text.data
+        while position < len(data):
+            limit = min(position + _PIECE, len(data))
+            begins = [
+                (match.start(), number)
+                for number, form in enumerate(self._forms)
+                if (match := form.begins.search(data, position, limit + _SLACK)) is not None and match.start() < limit
+            ]
+            if not begins:
+                # To the start of a line: a pattern that begins with ^ matches nowhere else.
+                position = data.find(b"\n", limit - 1) + 1 or len(data)
+                continue
+            start, number = min(begins)
+            taken = self._forms[number].take(self._text, start)
+            if taken is not None:
+                return start, self._forms[number], taken
+            # No table after all: for another form the same line may be the beginning of one.
+            for other_start, other in sorted(begins):
+                if other_start == start and other != number and (taken := self._forms[other].take(self._text, start)) is not None:
+                    return start, self._forms[other], taken
+            position = self._text.line(start)[1]
+        return None
+
+    def _look_between(self, start: int, end: int) -> _Between:
+        """Look at the lines from `start` to `end`, which are no part of a table."""
+        between, position, text = _Between(), start, self._text
+        while position < end:
+            line, following = text.line(position)
+            between.touches = False
+            if not line.strip():
+                between.separated = between.separated or between.stray is None
+            elif is_frame(line):
+                self._pasted = True
+                between.separated = between.separated or between.stray is None
+            elif (moment_us := date_in(line)) is not None:
+                self._moment_us = moment_us
+                between.separated = between.separated or between.stray is None
+            else:
+                if any(form.belongs.match(line) for form in self._forms):
+                    between.stray = position if between.stray is None else between.stray
+                    between.touches = True
+                else:
+                    between.touches = _PIECE_OF_ROW.match(line) is not None
+                if between.first is None:
+                    between.first = position
+                between.lines += 1
+                command = _PID_OF_COMMAND.search(line)
+                self._pid = int(command[1]) if command else None
+            position = following
+        if between.first is not None:
+            self._pasted = self._pasted or between.first != text.unfinished
+            self._left_out += between.lines
+            if self._first_left_out is None:
+                self._first_left_out = between.first
+        return between
+
+    def _damage(self, previous: tuple[LineForm, Taken], between: _Between, found: tuple[int, LineForm, Taken] | None) -> FormatError | None:
+        """What is wrong with the line behind a table if the table goes on behind it; None if it does not."""
+        form, taken = previous
+        if between.stray is not None and not between.separated:
+            return self._text.error(taken.end, taken.reason or f"not a line of {form.name}: {quote(self._text.line(taken.end)[0])}")
+        if found is None or found[1] is not form or found[2].begun:
+            return None
+        last, next_one = taken.table.table.mappings[-1:], found[2].table.table.mappings[:1]
+        if not last or not next_one or (between.separated and between.first is None):
+            return None
+        if next_one[0].start >= last[0].end:
+            goes_on = between.first == taken.end
+        else:
+            goes_on = taken.end == found[0] and not any(mapping.name in _LAST_NAMES for mapping in taken.table.table.mappings)
+        return self._text.error(taken.end, taken.reason or f"not a line of {form.name}: {quote(self._text.line(taken.end)[0])}") if goes_on else None
+
+    def _ended(self, table: SavedTable, taken: Taken, between: _Between) -> SavedTable:
+        """A table, and what is missing at its end."""
+        text, why, position = self._text, taken.cut, taken.end
+        behind = text.data[position:].strip() if text.unfinished is None or position >= text.unfinished else b"?"
+        if why is None and between.first == position:
+            line = text.line(position)[0]
+            if position == text.unfinished or _PIECE_OF_ROW.match(line):
+                why = f"line {text.number(position)} is cut off: {quote(line)}"
+                self._left_out -= 1
+                self._first_left_out = None if self._first_left_out == position else self._first_left_out
+        if why is None:
+            return table
+        at_end = not behind or position == text.unfinished
+        if at_end and not self._pasted and not self._given.partial:
+            number = text.number(max(0, min(position, len(text.data) - 1)))
+            raise FormatError(f"the file was cut off here ({why}): --partial takes what is whole", source=text.source, line=number)
+        return self._cut(table, position, why)
+
+    def _cut(self, table: SavedTable, position: int, why: str, *, say: bool = False) -> SavedTable:
+        """A table that is not whole."""
+        number = self._text.number(min(position, len(self._text.data) - 1))
+        reason = f"line {number}: {why}" if say or not why.startswith("line ") else why
+        warning = f"this is only a part of the table: {reason}"
+        return replace(table, partial=reason if table.partial is None else f"{table.partial}; {reason}", warnings=(*table.warnings, warning))

@@ -1,0 +1,96 @@
+"""Files laid out like /proc: of a folder, of an archive, or of a text that holds many of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from pmapdiff.formats.base import SavedTable
+from pmapdiff.model import Totals
+
+_PATH = re.compile(r"(?:^|/)(?P<pid>[1-9]\d{0,9})/(?:task/\d{1,10}/)?(?P<name>\w+)$")
+_STATUS_LINE = re.compile(rb"^(\w{1,30}):[ \t]*([^\n]*)$", re.MULTILINE)
+_COMM_IN_STAT = re.compile(rb"\d+ \((.{0,64})\) [A-Za-z] ", re.DOTALL)
+_CGROUP = re.compile(rb"^0::([^\n]*)$", re.MULTILINE)
+_TABLES = ("smaps", "maps", "smaps_rollup")
+KNOWN_FILES = (*_TABLES, "status", "stat", "comm", "cmdline", "cgroup")
+
+
+class TreeFile(NamedTuple):
+    """One file: its path, what is in it, and the line of the whole text that it begins in. `modified_us` is in µs since the epoch."""
+
+    path: str
+    data: bytes
+    first_line: int = 1
+    modified_us: int | None = None
+
+
+Reader = Callable[[TreeFile, tuple[str, ...] | None], list[SavedTable]]
+"""What reads the tables of a file: of the forms of these names, or of any."""
+
+
+def place_of(path: str) -> tuple[int, str] | None:
+    """The pid and the name of a file of /proc, by its path; None if it is no file of a process that anything is read from."""
+    match = _PATH.search(path)
+    return (int(match["pid"]), match["name"]) if match and match["name"] in KNOWN_FILES else None
+
+
+def tables_of_tree(files: Iterable[TreeFile], read: Reader) -> list[SavedTable]:
+    """The tables of these files, one a process; again one if a process comes a second time. Other files are read as texts of their own."""
+    tables: list[SavedTable] = []
+    waiting: dict[int, dict[str, TreeFile]] = {}
+    for file in files:
+        place = place_of(file.path)
+        if place is None:
+            if file.data.strip():
+                tables += read(file, None)
+            continue
+        pid, name = place
+        process = waiting.setdefault(pid, {})
+        if name in process:
+            # A second look at the same process.
+            tables += _tables_of(pid, process, read)
+            process.clear()
+        process[name] = file
+    for pid, process in waiting.items():
+        tables += _tables_of(pid, process, read)
+    return tables
+
+
+def _tables_of(pid: int, files: dict[str, TreeFile], read: Reader) -> list[SavedTable]:
+    """The table of one process, of the richest of its files: none of a kernel thread, which has only empty ones."""
+    found = {name: read(files[name], (name,)) for name in _TABLES if name in files and files[name].data.strip()}
+    if not found:
+        return []
+    if "smaps" in found:
+        # Its sums are better than those of another read.
+        found.pop("smaps_rollup", None)
+    tables = found.get("smaps") or found.get("maps") or found["smaps_rollup"]
+    totals = None
+    if "smaps" not in found and "maps" in found and "smaps_rollup" in found:
+        counted, rows = found["smaps_rollup"][0].table.totals, tables[0].table.totals
+        totals = Totals(rows.mappings, (rows.figures[0], *counted.figures[1:]))
+    about = _status_of(files["status"].data) if "status" in files else {}
+    if "cmdline" in files:
+        about["command"] = files["cmdline"].data.removesuffix(b"\n")
+    if "comm" in files:
+        about["comm"] = files["comm"].data.strip(b"\n")
+    elif "comm" not in about and "stat" in files and (match := _COMM_IN_STAT.match(files["stat"].data)):
+        about["comm"] = match[1]
+    if "cgroup" in files and (match := _CGROUP.search(files["cgroup"].data)):
+        about["cgroup"] = match[1]
+    moment_us = next((file.modified_us for name in _TABLES if (file := files.get(name)) is not None and file.modified_us is not None), None)
+    return [replace(table, pid=pid, totals=totals, taken_at_us=table.taken_at_us or moment_us, **about) for table in tables]
+
+
+def _status_of(text: bytes) -> dict[str, Any]:
+    """What /proc/PID/status says (Documentation/filesystems/proc.rst, table 1-2); nothing of what it does not have."""
+    said = {match[1].decode(): match[2].strip() for match in _STATUS_LINE.finditer(text)}
+    about: dict[str, Any] = {"comm": said["Name"]} if said.get("Name") else {}
+    for label, name in (("PPid", "ppid"), ("Uid", "uid"), ("Threads", "threads"), ("VmHWM", "vm_hwm_kib")):
+        words = said.get(label, b"").split()
+        if words and words[0].isdigit() and len(words[0]) < 16:
+            about[name] = int(words[0])
+    return about

@@ -1,0 +1,43 @@
+"""A text file: of one file or of many, tidied, with the tables that are in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pmapdiff.errors import FormatError
+from pmapdiff.formats.base import LineForm, Parse, SavedTable, Text, all_forms
+from pmapdiff.formats.paste import tables_in
+from pmapdiff.formats.proc_tree import TreeFile, tables_of_tree
+from pmapdiff.formats.sections import split_sections
+from pmapdiff.formats.tidy import further_tidied, tidy
+
+
+def parse_text(given: Parse) -> list[SavedTable]:
+    """The tables in a text. Raises FormatError if there is none, or one is damaged, or (unless `partial`) cut off."""
+    data = tidy(given.data)
+    tables = _parse(data, given)
+    for change in further_tidied(data) if not tables else ():
+        tables = _parse(change(data), given)
+        if tables:
+            break
+    if not tables:
+        known = ", ".join([given.only] if given.only else all_forms())
+        raise FormatError(f"no mapping table of a known form begins here (known: {known})", source=given.source, line=1)
+    return tables
+
+
+def _parse(data: bytes, given: Parse) -> list[SavedTable]:
+    files = split_sections(data)
+    if files is None:
+        return read_part(TreeFile("", data), None, given)
+    return tables_of_tree(files, lambda file, names: read_part(file, names, given))
+
+
+def read_part(file: TreeFile, names: tuple[str, ...] | None, given: Parse) -> list[SavedTable]:
+    """The tables in one file of many (or the only one), of the forms of these names."""
+    forms = [form for name, form in all_forms().items() if isinstance(form, LineForm) and given.only in (None, name) and (not names or name in names)]
+    whole = file.data.endswith(b"\n")
+    data = file.data if whole else file.data + b"\n"
+    unfinished = None if whole else file.data.rfind(b"\n") + 1
+    tables = tables_in(Text(data, given.source, file.first_line, unfinished), forms, given)
+    return [replace(table, warnings=tuple(f"{file.path}: {warning}" for warning in table.warnings)) for table in tables] if file.path else tables

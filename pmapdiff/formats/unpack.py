@@ -1,0 +1,117 @@
+"""Packed files (gzip, xz, zstd) unpacked, and never more of them than they can be worth."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
+
+from pmapdiff.errors import FormatError
+
+# Saved tables pack well: 20 to 60 times. What is larger unpacked than this, and than so many times its size, is no table.
+_ALWAYS_BYTES = 64 << 20
+_MOST_TIMES = 100
+# Of a core dump all that is read stands at its beginning; its memory may be mostly zeros.
+_CORE_BYTES = 256 << 20
+_MOST_LAYERS = 3
+_CHUNK = 1 << 20
+# A file says how much memory its unpacking takes.
+_WINDOW_BYTES = 128 << 20
+_ELF = b"\x7fELF"
+
+
+def _gunzip(packed: BinaryIO) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=packed) as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _unxz(packed: BinaryIO) -> Iterator[bytes]:
+    waiting = b""
+    while True:
+        decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * _WINDOW_BYTES)
+        while not decompressor.eof:
+            if decompressor.needs_input and not waiting:
+                waiting = packed.read(_CHUNK)
+                if not waiting:
+                    raise EOFError
+            yield decompressor.decompress(waiting, _CHUNK)
+            waiting = b""
+        # Streams may follow each other, with zeros between them.
+        waiting = (decompressor.unused_data or packed.read(_CHUNK)).lstrip(b"\0")
+        if not waiting:
+            return
+
+
+def _unzstd(packed: BinaryIO) -> Iterator[bytes]:
+    import zstandard
+
+    with zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES).stream_reader(
+        packed, read_size=_CHUNK, read_across_frames=True, closefd=False
+    ) as frames:
+        while chunk := frames.read(_CHUNK):
+            yield chunk
+
+
+_PACKERS: tuple[tuple[bytes, str, Callable[[BinaryIO], Iterator[bytes]] | None], ...] = (
+    (b"\x1f\x8b", "gzip", _gunzip),
+    (b"\xfd7zXZ\0", "xz", _unxz),
+    (b"\x28\xb5\x2f\xfd", "zstd", _unzstd),
+    (b"BZh", "bzip2", None),
+    (b"\x04\x22\x4d\x18", "lz4", None),
+    (b"PK\x03\x04", "zip", None),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip", None),
+)
+
+
+def spooled() -> BinaryIO:
+    """A file for what has to be read twice: in memory, and on disk if it is much. It is gone when nobody has it any more."""
+    return cast("BinaryIO", SpooledTemporaryFile(max_size=_ALWAYS_BYTES))  # noqa: SIM115 - whoever reads it closes it
+
+
+def unpack(stream: BinaryIO, source: str, *, partial: bool = False) -> BinaryIO:
+    """The file itself, or what it unpacks to, at its beginning; on disk if that is much.
+
+    Raises FormatError if it is damaged, cut off (unless `partial`), or unpacks to more than a table can be: 100 times its size, and 64 MiB in any
+    case.
+    """
+    for _ in range(_MOST_LAYERS):
+        stream.seek(0)
+        head = stream.read(8)
+        found = next(((name, unpacker) for magic, name, unpacker in _PACKERS if head.startswith(magic)), None)
+        stream.seek(0)
+        if found is None:
+            return stream
+        name, unpacker = found
+        if unpacker is None:
+            raise FormatError(f"packed with {name}, which is not unpacked here: unpack it first", source=source)
+        stream = _unpacked(stream, name, unpacker, source, partial)
+    raise FormatError(f"packed more than {_MOST_LAYERS} times", source=source)
+
+
+def _unpacked(stream: BinaryIO, name: str, unpacker: Callable[[BinaryIO], Iterator[bytes]], source: str, partial: bool) -> BinaryIO:
+    import zstandard
+
+    limit = max(_ALWAYS_BYTES, _MOST_TIMES * stream.seek(0, 2))
+    stream.seek(0)
+    result = spooled()
+    size, is_core = 0, False
+    try:
+        for chunk in unpacker(stream):
+            is_core = is_core or (size == 0 and chunk.startswith(_ELF))
+            size += len(chunk)
+            if is_core and size > _CORE_BYTES:
+                break
+            if size > limit and not is_core:
+                raise FormatError(f"it unpacks to more than {limit >> 20} MiB: unpack it yourself if you trust it", source=source)
+            result.write(chunk)
+    except EOFError:
+        if not partial or not size:
+            raise FormatError(f"the {name} file was cut off: --partial takes what is whole", source=source) from None
+    except (OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        raise FormatError(f"the {name} file is damaged: {error}", source=source) from None
+    result.seek(0)
+    return result
