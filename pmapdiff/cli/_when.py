@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from pmapdiff.cli._app import argument_text
 from pmapdiff.errors import NotFoundError, StoreError, UsageError
@@ -18,21 +20,32 @@ if TYPE_CHECKING:
     from pmapdiff.store import ProcessFilter, Store
 
 
-class Source:
-    """Loads snapshots by what people call them; opens the store only if one of them is in it."""
+PartialOption = Annotated[bool, typer.Option("--partial", help="Saved files: take what is whole of one that was cut off.")]
+InputFormOption = Annotated[
+    str | None, typer.Option("--input-format", metavar="FORM", help="Saved files: their form, where it cannot be told from their content.")
+]
 
-    def __init__(self, options: Global, wanted: ProcessFilter) -> None:
+
+class Source:
+    """Loads snapshots by what people call them; opens the store only if one of them is in it.
+
+    `form` is that of saved files where their content does not tell, and with `partial` the whole part of one that was cut off is enough.
+    """
+
+    def __init__(self, options: Global, wanted: ProcessFilter, *, form: str | None = None, partial: bool = False) -> None:
         self._options = options
         self._wanted = wanted
+        self._form = form
+        self._partial = partial
         self._store: Store | None = None
 
     def load(self, *texts: str) -> list[Snapshot]:
         """The snapshots that these WHENs mean, with the tables of the wanted processes.
 
-        A path, or the name of a file that is no number, keyword or time, is a saved file. A snapshot may hold none of the
+        A path, or the name of a file that is no number, keyword or time, is a saved file, and "-" is standard input. A snapshot may hold none of the
         wanted processes. Raises NotFoundError.
         """
-        found = [self._load_file(text) if "/" in text or self._is_file_name(text) else self._resolve(text) for text in texts]
+        found = [self._load_file(text) if text == "-" or "/" in text or self._is_file_name(text) else self._resolve(text) for text in texts]
         refs = [item for item in found if isinstance(item, SnapshotRef)]
         loaded = iter(self._store.load_all(refs, self._wanted) if self._store is not None else ())
         return [next(loaded) if isinstance(item, SnapshotRef) else item for item in found]
@@ -57,7 +70,7 @@ class Source:
     def _is_file_name(self, text: str) -> bool:
         from pmapdiff.store.when import parse_when
 
-        if not Path(text).is_file():
+        if not Path(text).exists():
             return False
         try:
             return parse_when(text) is None
@@ -65,13 +78,34 @@ class Source:
             return True
 
     def _load_file(self, path: str) -> Snapshot:
-        from pmapdiff.formats.saved import modified_us, read_saved, saved_capture
+        from pmapdiff.formats.combine import combine
+        from pmapdiff.formats.saved import moments_of
 
-        tables = read_saved(path)
+        tables = combine(read_files([path], self._form, partial=self._partial))
         warn(tables)
-        captures = [saved_capture(table) for table in tables]
-        wanted = tuple(capture for capture in captures if self._wanted.accepts(capture.process))
-        return Snapshot(SnapshotRef(None, modified_us(path), "", None, argument_text(path)), wanted)
+        moments = moments_of(tables)
+        if len(moments) > 1:
+            sys.stderr.write(
+                f"pmapdiff: {printable(path)}: it holds {len(moments)} moments, this is about the last one: import the file to see all\n"
+            )
+        last = moments[-1]
+        wanted = tuple(capture for capture in last.captures if self._wanted.accepts(capture.process))
+        return Snapshot(SnapshotRef(None, last.taken_at_us, last.host or "", None, argument_text(path)), wanted)
+
+
+def read_files(paths: Sequence[str], form: str | None, *, partial: bool) -> list[SavedTable]:
+    """The tables in saved files, with progress on a terminal. Raises FormatError, NotFoundError."""
+    from pmapdiff.cli._progress import ProgressLine
+    from pmapdiff.formats.saved import read_saved
+
+    line, tables = ProgressLine(), []
+    try:
+        for path in paths:
+            name = printable(path)
+            tables += read_saved(path, form, partial=partial, progress=lambda share, name=name: line.draw(f"reading {name}: {share:.0%}"))  # type: ignore[misc]
+    finally:
+        line.clear()
+    return tables
 
 
 def warn(tables: Iterable[SavedTable]) -> None:

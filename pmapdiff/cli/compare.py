@@ -19,7 +19,7 @@ from pmapdiff.cli._app import (
     parse_threshold,
     screen_view,
 )
-from pmapdiff.cli._when import Source
+from pmapdiff.cli._when import InputFormOption, PartialOption, Source
 from pmapdiff.errors import UsageError
 
 
@@ -51,6 +51,8 @@ def compare(
     buckets: BucketsOption = None,
     same: Annotated[bool, typer.Option("--same", help="Saved files: these are two moments of one process.")] = False,
     restarted: Annotated[bool, typer.Option("--restarted", help="Saved files: these are two incarnations of one service.")] = False,
+    partial: PartialOption = False,
+    input_form: InputFormOption = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if anything changed, with --threshold by as much.")] = False,
 ) -> None:
     """Say what changed between two snapshots, by region, family or process.
@@ -77,7 +79,7 @@ def compare(
         raise UsageError("--explain is about two snapshots: give two")
     classifier = classifier_of(buckets)
     view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top, explain=explain, classifier=classifier)
-    source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name))
+    source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name), form=input_form, partial=partial)
     snapshots = source.load(*when)
     source.demand(*snapshots)
     alike = True if same else False if restarted else None

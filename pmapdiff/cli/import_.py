@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pmapdiff.cli._app import Global, argument_text, check_label, command
-from pmapdiff.cli._when import warn
+from pmapdiff.cli._when import read_files, warn
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import printable
-from pmapdiff.units import plural
-
-if TYPE_CHECKING:
-    from pmapdiff.formats import SavedTable
-    from pmapdiff.model import Capture, ProcessIdentity, Snapshot
+from pmapdiff.units import parse_duration, plural
 
 
 @command(
@@ -23,47 +19,58 @@ if TYPE_CHECKING:
     """
 pmapdiff import before.smaps after.smaps
 pmapdiff import --at '2026-11-22 14:00' redis.pmap-x.txt redis.pmap-d.txt
+pmapdiff import --every 5m monday/*.smaps.gz
+ssh web1 'pmap -X 1100' | pmapdiff import --host web1 -
 """,
     order=2,
     short_help="Take saved mapping tables into the store.",
 )
 def import_(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Saved smaps, maps or pmap output (plain, -x or -d).")],
-    at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="When the tables were taken. Default: when the file was modified.")] = None,
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Saved mapping tables, in any form that there is.")],
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="When the tables were taken. Default: what the file says, else when it was modified."),
+    ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option("--every", metavar="DURATION", help="The tables are a series in this order, with so much time between them: 10s, 5m."),
+    ] = None,
     pid: Annotated[
         int | None, typer.Option("--pid", "-p", metavar="PID", min=1, help="Whose table it is, where the file does not say; else take only this one.")
     ] = None,
     label: Annotated[str | None, typer.Option("--label", "-l", metavar="TEXT", help="A name for the snapshots.")] = None,
-    host: Annotated[str, typer.Option("--host", metavar="NAME", help="The host that the tables are from.")] = "imported",
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="NAME", help="The host that the tables are from. Default: what the file says, else 'imported'.")
+    ] = None,
     form: Annotated[str | None, typer.Option("--format", metavar="FORM", help="The files' form, where it cannot be told from their content.")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="Take what is whole of a file that was cut off.")] = False,
 ) -> None:
-    """Take saved mapping tables into the store, one snapshot a file.
+    """Take saved mapping tables into the store, one snapshot for each moment in each file.
 
-    The output of pmap -x and of pmap -d of the same process and rows, given together, becomes one table. Nothing is
-    stored unless every file can be read.
+    A FILE is what pmap or /proc printed, a core dump, a crash report, a heap profile; packed, pasted between other text, an archive or a folder
+    laid out like /proc; - is standard input. What pmap printed of the same process and rows in several forms becomes one table. Nothing is stored
+    unless every file can be read.
     """
     from pmapdiff.formats.combine import combine
-    from pmapdiff.formats.saved import read_saved
-    from pmapdiff.store.when import parse_when
+    from pmapdiff.formats.saved import moments_of
+    from pmapdiff.model import Snapshot, SnapshotRef
 
-    if label is not None:
-        label = check_label(label)
-    moment_us: int | None = None
-    if at is not None:
-        when = parse_when(at)
-        moment_us = getattr(when, "moment_us", None)
-        if moment_us is None:
-            raise UsageError(f"--at {at!r} is no time: write 2026-11-22T14:00 or '2h ago'")
-    tables: list[tuple[str, SavedTable]] = []
-    combined = combine([table for path in files for table in read_saved(path, form)])
+    label = None if label is None else check_label(label)
+    at_us, every_us = _moment_us(at), None if every is None else int(parse_duration(every) * 1e6)
+    combined = combine(read_files(files, form, partial=partial))
     warn(combined)
-    for table in combined:
-        if pid is None or table.pid in (None, pid):
-            tables.append((table.source, table))
-    if not tables:
+    moments = moments_of([table for table in combined if pid is None or table.pid in (None, pid)], pid)
+    if not moments:
         raise NotFoundError(f"none of the files has a table of pid {pid}; nothing was stored")
-    taken = _snapshots(tables, files, moment_us, pid, label, argument_text(host))
+    first_us = moments[0].taken_at_us if at_us is None else at_us
+    taken = []
+    for number, moment in enumerate(moments):
+        taken_at_us = moment.taken_at_us if at_us is None else at_us
+        if every_us is not None:
+            taken_at_us = first_us + number * every_us
+        whose = argument_text(host) if host is not None else moment.host or "imported"
+        taken.append(Snapshot(SnapshotRef(None, taken_at_us, whose, label, argument_text(moment.source)), moment.captures))
     options: Global = context.obj
     for ref, snapshot in zip(options.open_store(write=True).write_all(taken), taken, strict=True):
         mappings = sum(len(capture.table.mappings) for capture in snapshot.captures if capture.table is not None)
@@ -72,28 +79,13 @@ def import_(
         )
 
 
-def _snapshots(
-    tables: list[tuple[str, SavedTable]], files: list[str], moment_us: int | None, pid: int | None, label: str | None, host: str
-) -> list[Snapshot]:
-    """One snapshot for each file or set of files that were combined; several if it holds several tables of one process."""
-    from pmapdiff.formats.saved import modified_us, saved_capture
-    from pmapdiff.model import Snapshot, SnapshotRef
+def _moment_us(at: str | None) -> int | None:
+    """The time that --at says. Raises UsageError if it is none."""
+    from pmapdiff.store.when import parse_when
 
-    by_source: dict[str, list[SavedTable]] = {}
-    for source, table in tables:
-        by_source.setdefault(source, []).append(table)
-    snapshots = []
-    for source, members in by_source.items():
-        path = next(path for path in files if source == path or source.startswith(f"{path} + "))
-        taken_at = modified_us(path) if moment_us is None else moment_us
-        # A second table of one process in a file is a second moment.
-        moments: list[dict[ProcessIdentity, Capture]] = []
-        for table in members:
-            capture = saved_capture(table, pid)
-            identity = capture.process.identity
-            moment = next((moment for moment in moments if identity not in moment), None)
-            if moment is None:
-                moments.append(moment := {})
-            moment[identity] = capture
-        snapshots += [Snapshot(SnapshotRef(None, taken_at, host, label, argument_text(source)), tuple(moment.values())) for moment in moments]
-    return snapshots
+    if at is None:
+        return None
+    moment_us: int | None = getattr(parse_when(at), "moment_us", None)
+    if moment_us is None:
+        raise UsageError(f"--at {at!r} is no time: write 2026-11-22T14:00 or '2h ago'")
+    return moment_us

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pmapdiff.cli._app import BucketsOption, ExplainOption, NameOption, PidOption, TopOption, classifier_of, command, screen_view
-from pmapdiff.cli._when import Source
+from pmapdiff.cli._when import InputFormOption, PartialOption, Source
 from pmapdiff.errors import UsageError
 
 
@@ -35,6 +35,8 @@ def show(
     top: TopOption = None,
     explain: ExplainOption = False,
     buckets: BucketsOption = None,
+    partial: PartialOption = False,
+    input_form: InputFormOption = None,
 ) -> None:
     """Show mapping tables as they were, with their totals."""
     from pmapdiff.report import write_report
@@ -43,7 +45,7 @@ def show(
     if by not in ("mapping", "family"):
         raise UsageError(f"--by {by}: one of mapping, family")
     view = screen_view(by=by, sort=sort, top=top, explain=explain, classifier=classifier_of(buckets))
-    source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name))
+    source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name), form=input_form, partial=partial)
     (snapshot,) = source.load(when)
     source.demand(snapshot)
     write_report("show", form, snapshot, view, sys.stdout)

@@ -29,3 +29,7 @@ def quote(line: bytes) -> str:
 def overlap_warning(rows: int) -> str:
     """The warning about `rows` that begin before the one before them ends: mappings of one instant never do."""
     return f"{rows} of the rows overlap the one before: the process changed while its table was read"
+
+
+# Where nothing else would show that a copy was cut at its end.
+NO_LAST_END = "the last line does not end: the end may be missing"

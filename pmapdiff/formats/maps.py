@@ -6,10 +6,9 @@ import re
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
-from pmapdiff.formats.lines import overlap_warning, quote
-from pmapdiff.formats.smaps import BACKWARDS, HEADER_LINE, parse_header
+from pmapdiff.formats.lines import NO_LAST_END, overlap_warning, quote
+from pmapdiff.formats.smaps import BACKWARDS, HEADER_LINE, WHOLE_HEADER, parse_header
 from pmapdiff.model import Mapping, MappingTable
-
 
 # In smaps and smaps_rollup a counter follows.
 _BEGINS = re.compile(HEADER_LINE.pattern + rb"$(?<!\[rollup\])(?!\n[A-Z]\w+:)", re.MULTILINE)
@@ -68,9 +67,8 @@ def _take(text: Text, position: int) -> Taken | None:
         mappings.sort(key=lambda m: (m.start, m.end))
     warnings = [overlap_warning(overlaps)] if overlaps else []
     if text.unfinished is not None and end == len(text.data):
-        # Nothing else in this form would show it.
-        warnings.append("the last line does not end: the end may be missing")
+        warnings.append(NO_LAST_END)
     return Taken(SavedTable(MappingTable(tuple(mappings)), "maps", text.source, warnings=tuple(warnings)), end, reason=reason)
 
 
-register(LineForm("maps", "/proc/PID/maps", _BEGINS, _take, HEADER_LINE))
+register(LineForm("maps", "/proc/PID/maps", _BEGINS, _take, WHOLE_HEADER))

@@ -17,10 +17,10 @@ from pmapdiff.formats.lines import quote
 from pmapdiff.formats.tidy import is_frame
 
 # Tables are looked for piece by piece, so that a text with one form in it is not searched for all others to its end.
-_PIECE, _SLACK = 1 << 16, 1 << 14
+_SHORTEST_PIECE, _LONGEST_PIECE, _SLACK = 1 << 10, 1 << 16, 1 << 14
 _PID_OF_COMMAND = re.compile(rb"/proc/([1-9]\d{0,9})/(?:task/\d+/)?(?:smaps|maps)\b")
 # What is left of a row that was cut: it begins with an address, or has perms in it.
-_PIECE_OF_ROW = re.compile(rb"(?:0x)?[0-9a-f]{5,16}(?:[-\s]|$)|.*(?:^|\s)[r-][w-][x-][sp-]-?(?:\s|$)")
+_PIECE_OF_ROW = re.compile(rb"(?:0x)?(?=[a-f]*[0-9])[0-9a-f]{5,16}(?:[-\s]|$)|.*(?:^|\s)[r-][w-][x-][sp-]-?(?:\s|$)")
 # With one of these an address space ends: what follows at lower addresses is of another process.
 _LAST_NAMES = frozenset((b"[stack]", b"[vdso]", b"[vvar]", b"[vvar_vclock]", b"[vsyscall]", b"[vectors]", b"[sigpage]"))
 
@@ -100,28 +100,31 @@ class _Reader:
 
     def _next(self, position: int) -> tuple[int, LineForm, Taken] | None:
         """Where the next table begins, and that table."""
-        data = self._text.data
+        data, piece = self._text.data, _SHORTEST_PIECE
         while position < len(data):
-            limit = min(position + _PIECE, len(data))
-            begins = [
-                (match.start(), number)
-                for number, form in enumerate(self._forms)
-                if (match := form.begins.search(data, position, limit + _SLACK)) is not None and match.start() < limit
-            ]
-            if not begins:
+            begins = self._begins(position, min(position + piece, len(data)))
+            for start, number in begins:
+                if start != begins[0][0]:
+                    break
+                # For another form the same line may begin a table where it does not for this one.
+                taken = self._forms[number].take(self._text, start)
+                if taken is not None:
+                    return start, self._forms[number], taken
+            if begins:
+                position, piece = self._text.line(begins[0][0])[1], _SHORTEST_PIECE
+            else:
                 # To the start of a line: a pattern that begins with ^ matches nowhere else.
-                position = data.find(b"\n", limit - 1) + 1 or len(data)
-                continue
-            start, number = min(begins)
-            taken = self._forms[number].take(self._text, start)
-            if taken is not None:
-                return start, self._forms[number], taken
-            # No table after all: for another form the same line may be the beginning of one.
-            for other_start, other in sorted(begins):
-                if other_start == start and other != number and (taken := self._forms[other].take(self._text, start)) is not None:
-                    return start, self._forms[other], taken
-            position = self._text.line(start)[1]
+                position, piece = data.find(b"\n", position + piece - 1) + 1 or len(data), min(2 * piece, _LONGEST_PIECE)
         return None
+
+    def _begins(self, position: int, limit: int) -> list[tuple[int, int]]:
+        """Where in a piece of the text each form may begin, and its number, the first one first."""
+        data = self._text.data
+        here = [(position, number) for number, form in enumerate(self._forms) if form.begins.match(data, position)]
+        if here:
+            return here
+        found = [(form.begins.search(data, position, limit + _SLACK), number) for number, form in enumerate(self._forms)]
+        return sorted((match.start(), number) for match, number in found if match is not None and match.start() < limit)
 
     def _look_between(self, start: int, end: int) -> _Between:
         """Look at the lines from `start` to `end`, which are no part of a table."""

@@ -6,10 +6,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pmapdiff.errors import FormatError, NotFoundError, UsageError
 from pmapdiff.formats.base import Parse, SavedTable, all_forms, no_progress, parse_file
@@ -28,16 +29,20 @@ _ENDING_PIPES = ("/dev/fd/", "/dev/stdin", "/proc/")
 def read_saved(path: str, form: str | None = None, *, partial: bool = False, progress: Callable[[float], None] = no_progress) -> list[SavedTable]:
     """The tables in a file, a folder laid out like /proc, or ("-") standard input.
 
-    With `partial`, of what was cut off the part that is there. `progress` is told what share of the file is done. Raises FormatError if it is
+    Each says when it was taken: what the file says, else when it was last modified. With `partial`, of what was cut off the part that is
+    there. `progress` is told what share of the file is done. Raises FormatError if it is
     no table, NotFoundError if it cannot be read, UsageError for a form that does not exist.
     """
     if form is not None and form not in all_forms():
         raise UsageError(f"--format {form}: one of {', '.join(all_forms())}")
     try:
         if os.path.isdir(path):
-            return _read_folder(Parse(spooled(), path, form, partial, progress))
-        with _opened(path) as stream:
-            return parse_file(Parse(unpack(stream, path, partial=partial), path, form, partial, progress))
+            tables = _read_folder(Parse(spooled(), path, form, partial, progress))
+        else:
+            with _opened(path) as stream:
+                tables = parse_file(Parse(unpack(stream, path, partial=partial), path, form, partial, progress))
+        modified_us = time.time_ns() // 1000 if path == STANDARD_INPUT else Path(path).stat().st_mtime_ns // 1000
+        return [replace(table, taken_at_us=modified_us) if table.taken_at_us is None else table for table in tables]
     except OSError as error:
         raise NotFoundError(f"cannot read {path}: {error.strerror or error}") from None
     except ValueError as error:
@@ -82,9 +87,30 @@ def _files_below(root: Path) -> Iterator[TreeFile]:
                 yield TreeFile(str(file), file.read_bytes(), modified_us=file.stat().st_mtime_ns // 1000)
 
 
-def modified_us(path: str) -> int:
-    """When a file was last modified, in µs since the epoch: the best guess at when its table was taken. Now, if it is standard input."""
-    return time.time_ns() // 1000 if path == STANDARD_INPUT else Path(path).stat().st_mtime_ns // 1000
+class Moment(NamedTuple):
+    """What was saved of one moment (in µs since the epoch): a capture of each process, and the host if the files say it."""
+
+    taken_at_us: int
+    source: str
+    host: str | None
+    captures: tuple[Capture, ...]
+
+
+def moments_of(tables: Sequence[SavedTable], pid: int | None = None) -> list[Moment]:
+    """The moments that tables are of, in order: one a file, and another where a process comes again or the file says another time.
+
+    `pid` is for tables that do not say whose they are.
+    """
+    found: list[tuple[tuple[str, str | None, int], dict[ProcessIdentity, Capture]]] = []
+    for table in tables:
+        key = (table.source, table.host, table.taken_at_us or 0)
+        capture = saved_capture(table, pid)
+        identity = capture.process.identity
+        members = next((members for known, members in reversed(found) if known == key and identity not in members), None)
+        if members is None:
+            found.append((key, members := {}))
+        members[identity] = capture
+    return [Moment(taken_at_us, source, host, tuple(members.values())) for (source, host, taken_at_us), members in found]
 
 
 def saved_capture(saved: SavedTable, pid: int | None = None) -> Capture:

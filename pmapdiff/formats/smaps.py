@@ -17,13 +17,14 @@ from typing import NamedTuple
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.counter_lines import MEMO_LIMIT, CounterLines, FixedForm, LineError, Numbers, parse_lines
-from pmapdiff.formats.lines import overlap_warning
+from pmapdiff.formats.lines import NO_LAST_END, overlap_warning
 from pmapdiff.model import COUNTER_INDEX, Mapping, MappingTable, layout_of
 from pmapdiff.text import decode, printable
 
 _HEADER = re.compile(
     rb"([0-9a-f]{8,16})-([0-9a-f]{8,16}) ([r-][w-][x-][sp]) ([0-9a-f]{8,16}) ([0-9a-f]{2,4}:[0-9a-f]{2,8}) ([0-9]{1,20})(?: ( *)([^ \n][^\n]*)?)?"
 )
+WHOLE_HEADER = re.compile(_HEADER.pattern + rb"$", re.MULTILINE)
 # The beginning of a header line, wherever it stands.
 HEADER_LINE = re.compile(rb"^[0-9a-f]{8,16}-[0-9a-f]{8,16}[ \t]+[r-][w-][x-][sp][ \t][^\n]*", re.MULTILINE)
 COUNTER_LINE = re.compile(rb"^(?:[A-Z]\w+:[ \t]+[0-9]+ kB|VmFlags:)", re.MULTILINE)
@@ -281,8 +282,10 @@ def _taken(text: Text, mappings: list[Mapping], end: int, reason: str | None, cu
     if any(mapping.layout is not None and "Name" in mapping.layout.extra_labels for mapping in mappings):
         mappings = [_with_name(mapping) for mapping in mappings]
     overlaps = sum(following.start < previous.end for previous, following in pairwise(mappings))
-    warnings = (overlap_warning(overlaps),) if overlaps else ()
-    return Taken(SavedTable(MappingTable(tuple(mappings)), "smaps", text.source, warnings=warnings), end, cut=cut, reason=reason)
+    warnings = [overlap_warning(overlaps)] if overlaps else []
+    if text.unfinished is not None and end == len(text.data) and cut is None:
+        warnings.append(NO_LAST_END)
+    return Taken(SavedTable(MappingTable(tuple(mappings)), "smaps", text.source, warnings=tuple(warnings)), end, cut=cut, reason=reason)
 
 
 def _with_name(mapping: Mapping) -> Mapping:

@@ -21,8 +21,8 @@ def parse_text(given: Parse) -> list[SavedTable]:
         if tables:
             break
     if not tables:
-        known = ", ".join([given.only] if given.only else all_forms())
-        raise FormatError(f"no mapping table of a known form begins here (known: {known})", source=given.source, line=1)
+        reason = f"no mapping table of a known form begins here (known: {', '.join(all_forms())})"
+        raise FormatError(f"there is no table of {given.only} in this file" if given.only else reason, source=given.source, line=1)
     return tables
 
 

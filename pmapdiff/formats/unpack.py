@@ -69,7 +69,7 @@ _PACKERS: tuple[tuple[bytes, str, Callable[[BinaryIO], Iterator[bytes]] | None],
 
 def spooled() -> BinaryIO:
     """A file for what has to be read twice: in memory, and on disk if it is much. It is gone when nobody has it any more."""
-    return cast("BinaryIO", SpooledTemporaryFile(max_size=_ALWAYS_BYTES))  # noqa: SIM115 - whoever reads it closes it
+    return cast("BinaryIO", SpooledTemporaryFile(max_size=_ALWAYS_BYTES))
 
 
 def unpack(stream: BinaryIO, source: str, *, partial: bool = False) -> BinaryIO:

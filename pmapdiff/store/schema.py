@@ -12,7 +12,7 @@ from pmapdiff.model import COUNTERS, FIGURES, Status
 from pmapdiff.model.counters import VOLATILE
 
 # Every revision that this version understands, oldest first; the last one is what it writes.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]
 # "pmap" as SQLite's application_id: tells our databases from other people's without a query.
 APPLICATION_ID = 0x706D6170
@@ -28,8 +28,9 @@ STATUSES = {
     4: Status.TIMEOUT,
     5: Status.TIMEOUT,
     6: Status.MAPS_ONLY,
+    7: Status.PARTIAL,
 }
-WITH_TABLE = (0, 1, 5, 6)
+WITH_TABLE = (0, 1, 5, 6, 7)
 STATUS_CODES = {(status, code in WITH_TABLE): code for code, status in STATUSES.items()}
 
 VOLATILE_COLUMNS = tuple(counter.attribute for counter in COUNTERS[:VOLATILE])

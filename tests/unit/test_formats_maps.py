@@ -90,7 +90,7 @@ def test_one_row_is_enough() -> None:
 
 
 def test_what_is_not_maps() -> None:
-    for data in (b"", b"\n", b"\x7fELF", b"7:   a\n" + ROW, ROW + b"Size:   4 kB\n", ROW + b"Rss:    4 kB\n", b'{"a": 1}', b"400000-401000\n"):
+    for data in (b"", b"\n", b"\x7fELF", ROW + b"Size:   4 kB\n", ROW + b"Rss:    4 kB\n", b'{"a": 1}', b"400000-401000\n"):
         assert not is_maps(data)
     assert not is_maps((FROZEN / "smaps.txt").read_bytes())
     assert not is_maps((FROZEN / "smaps_rollup.txt").read_bytes())
@@ -101,17 +101,17 @@ def test_what_is_not_maps() -> None:
     [
         (ROW, "address goes backwards: more than one table in this file?"),
         (b"00400000-00401000 rw-p 00000000 00:00 0 \n", "address goes backwards: more than one table in this file?"),
-        (b"Size:                 4 kB\n", "not a row"),
-        (b"562bd06c0000-562bd06df000 rw-p 00000\n", "not a row"),
         (b"562bd06df000-562bd06c0000 rw-p 00000000 00:00 0 \n", "not a row"),
+        (b"562bd06c0000-562bd06df000 rw-p 00000\n", "not a row"),
         (b"562bd06c0000-562bd06df000 rw-p 00000000 00:00 " + b"9" * 1_000_000 + b" \n", "not a row"),
         (b"\x1b[2J\xff\x00\n", "not a row"),
+        (b"Size;                 4 kB\n", "not a row"),
     ],
     ids=range(7),
 )
 def test_broken_lines(line: bytes, reason: str) -> None:
     with pytest.raises(FormatError) as caught:
-        parse_saved(ROW + line, "saved", "maps")
+        parse_saved(ROW + line + HIGH, "saved", "maps")
     assert caught.value.line == 2
     assert reason in str(caught.value)
     assert str(caught.value).isprintable()
@@ -119,8 +119,9 @@ def test_broken_lines(line: bytes, reason: str) -> None:
 
 
 def test_nothing_at_all() -> None:
-    with pytest.raises(FormatError, match="no row"):
-        parse_saved(b"\n", "f", "maps")
+    for data in (b"\n", b"Nothing.\n", ROW + b"Size:                 4 kB\n"):
+        with pytest.raises(FormatError):
+            parse_saved(data, "f", "maps")
 
 
 @pytest.mark.parametrize("filling", [b" ", b"0", b"a", b"\r", b"\xff"])
