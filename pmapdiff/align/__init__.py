@@ -1,6 +1,7 @@
 """Which mapping of one table is which of another, and what each is for."""
 
 from pmapdiff.align.buckets import BUILT_IN, Bucket, Classifier, parse_buckets
+from pmapdiff.align.by_name import align_by_name, hold_sums
 from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.families import FAMILIES, Verdict, classify, explain
 from pmapdiff.align.history import History, Incarnation, RegionHistory, ServiceHistory, trace
@@ -25,11 +26,13 @@ __all__ = [
     "ServiceHistory",
     "Verdict",
     "add_samples",
+    "align_by_name",
     "align_incarnations",
     "align_same_process",
     "are_saved_tables",
     "classify",
     "explain",
+    "hold_sums",
     "judge_saved",
     "looks_same",
     "pair_processes",

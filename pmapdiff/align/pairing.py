@@ -131,6 +131,9 @@ def judge_saved(match: Match, one: Capture, other: Capture, same: bool | None) -
     """
     if one.process.identity.is_known and other.process.identity.is_known:
         return match
+    if same is None and any(capture.table is not None and capture.table.has_sums for capture in (one, other)):
+        # Sums have no addresses that could tell.
+        same = one.process.pid == other.process.pid or 0 in (one.process.pid, other.process.pid)
     if same is None:
         same = looks_same(*(() if capture.table is None else capture.table.mappings for capture in (one, other)))
     return Match.SAME if same else Match.RESTARTED

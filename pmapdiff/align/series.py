@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from pmapdiff.align.by_name import align_by_name, hold_sums
 from pmapdiff.align.component import Component
 from pmapdiff.align.incarnation import align_incarnations
 from pmapdiff.align.labels import bss_owners, display_name, speaker
@@ -106,9 +107,12 @@ class Follower:
         """
         if table is self._table and same_process:
             return
-        if same_process:
+        if hold_sums(self._table, table):
+            ours, theirs = list(range(len(self._table))), list(range(len(table)))
+            found: Iterable[Component] = align_by_name(self._table, table)
+        elif same_process:
             ours, theirs = unequal_parts(self._table, table)
-            found: Iterable[Component] = align_same_process(
+            found = align_same_process(
                 [self._table[i] for i in ours],
                 [table[j] for j in theirs],
                 ([self._families[i] for i in ours], [families[j] for j in theirs]),

@@ -14,10 +14,12 @@ from pmapdiff.align import (
     Component,
     Match,
     Verdict,
+    align_by_name,
     align_incarnations,
     align_same_process,
     are_saved_tables,
     explain,
+    hold_sums,
     judge_saved,
     pair_processes,
     unequal_parts,
@@ -96,7 +98,7 @@ def compare_captures(
         our_side,
         our_side if is_one else _Side(theirs.mappings, after, classifier),
         known,
-        addresses_count=match in (Match.SAME, Match.NEW, Match.GONE),
+        addresses_count=match in (Match.SAME, Match.NEW, Match.GONE) and not (ours.has_sums or theirs.has_sums),
     )
     changes = sorted(builder.changes(), key=_change_order)
     changed = sum(len(change.after) for change in changes)
@@ -139,6 +141,8 @@ class _Builder:
     def __init__(self, ours: _Side, theirs: _Side, known: list[bool], *, addresses_count: bool) -> None:
         self._before, self._after, self._known = ours.mappings, theirs.mappings, known
         self._addresses_count = addresses_count
+        # Forms without permissions have none in any row.
+        self._has_perms = all(mapping.has_perms for side in (ours, theirs) for mapping in side.mappings[:1])
         self._families_before, self._families_after = ours.families, theirs.families
         self._verdicts_before, self._verdicts_after = ours.verdicts, theirs.verdicts
 
@@ -177,6 +181,8 @@ class _Builder:
 
     def _components(self) -> Iterable[Component]:
         """The regions of the two tables; of one process's only those near which anything is different."""
+        if hold_sums(self._before, self._after):
+            return align_by_name(self._before, self._after)
         if not self._addresses_count:
             return align_incarnations(self._before, self._after)
         ours, theirs = unequal_parts(self._before, self._after)
@@ -207,7 +213,7 @@ class _Builder:
         both_flags = before.flags is not None and after.flags is not None
         both_offsets = before.offset is not None and after.offset is not None
         return (
-            before.perms == after.perms
+            (before.perms == after.perms or not self._has_perms)
             and (not both_flags or before.flags == after.flags)
             and (not both_offsets or before.offset == after.offset)
             and (before.layout != after.layout or before.extra == after.extra)
@@ -231,7 +237,7 @@ class _Builder:
             "moved": component.moved,
             "split": same_place and component.parts_after > component.parts_before,
             "merged": same_place and component.parts_after < component.parts_before,
-            "reprotected": component.reprotected,
+            "reprotected": component.reprotected and self._has_perms,
             "replaced": component.replaced,
             "dirtied": dirty > 0,
             "cleaned": dirty < 0,

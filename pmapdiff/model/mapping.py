@@ -52,6 +52,11 @@ class Mapping(NamedTuple):
         return self.perms == SUM_PERMS
 
     @property
+    def has_perms(self) -> bool:
+        """Whether the source says what its permissions are."""
+        return known_perms(self.perms) is not None
+
+    @property
     def size_kib(self) -> int:
         """The length of the address range in KiB."""
         return (self.end - self.start) >> 10
@@ -89,6 +94,11 @@ class Mapping(NamedTuple):
         return tuple([None if name in ("size_kib", "footprint_kib") else value for name, value in zip(FIGURES, figures, strict=True)])
 
 
+def known_perms(perms: str) -> str | None:
+    """The permissions; None for the marks of those that nobody knows."""
+    return None if perms in (UNKNOWN_PERMS, SUM_PERMS) else perms
+
+
 def is_shared_memory_name(name: bytes, has_inode: bool) -> bool:
     """Whether a mapping of this name holds pages of a shared-memory object."""
     if not name.startswith((b"/", b"[")):
@@ -117,7 +127,13 @@ class MappingTable:
     @property
     def has_sums(self) -> bool:
         """Whether its rows are sums over mappings that nobody has shown, so that they stand at no address."""
-        return any(mapping.is_sum for mapping in self.mappings)
+        return any(mapping.is_sum for mapping in self.mappings[:1])
+
+    @property
+    def has_basenames(self) -> bool:
+        """Whether its files are called by the last component of their path alone, as pmap prints it without -p."""
+        files = [m.name for m in self.mappings if m.name and m.is_file]
+        return bool(files) and not any(b"/" in name for name in files)
 
     @property
     def missing(self) -> tuple[str, ...]:

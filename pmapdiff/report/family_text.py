@@ -10,9 +10,10 @@ from rich.cells import cell_len
 
 from pmapdiff.model import FIGURE_INDEX, Capture, Snapshot
 from pmapdiff.model.counters import sum_figures
+from pmapdiff.model.mapping import known_perms
 from pmapdiff.report.base import View, figure_title
 from pmapdiff.report.families import FamilySummary, summarise
-from pmapdiff.report.rows import chosen_rows, names_of
+from pmapdiff.report.rows import address_text, chosen_rows, names_of
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, plural
@@ -70,8 +71,9 @@ def write_explained_mappings(capture: Capture, view: View, out: TextIO) -> None:
     for mapping, verdict in chosen:
         name = printable(names[mapping])
         name = "" if name == "[anon]" or verdict.reason.startswith(f"{name}:") else f"{_end_of(name, 40 if wide else 16)}: "
-        rss = mapping.figures[FIGURE_INDEX["rss_kib"]]
-        cells = [f"{mapping.start:016x}", str(mapping.size_kib), *(["-" if rss is None else str(rss)] if wide else []), mapping.perms, verdict.family]
+        size, rss = (mapping.figures[FIGURE_INDEX[name]] for name in ("size_kib", "rss_kib"))
+        numbers = ["-" if figure is None else str(figure) for figure in ([size, rss] if wide else [size])]
+        cells = [address_text(mapping), *numbers, known_perms(mapping.perms) or "-", verdict.family]
         rows.append([*cells, f"{name}{verdict.reason}"])
     count = len(header)
     write_table(header, frozenset({0, count - 3, count - 2, count - 1}), rows, view, out, cut=cut_end)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pmapdiff.align import History
 from pmapdiff.compare import Comparison, ProcessComparison
 from pmapdiff.model import COUNTERS, FIGURES, Mapping, Snapshot, SnapshotRef
+from pmapdiff.model.mapping import SUM_PERMS, known_perms
 from pmapdiff.report.base import View
 from pmapdiff.report.families import summarise
 from pmapdiff.report.regions import figure_name, rows_of
@@ -56,7 +57,7 @@ def _hex(value: int | None) -> str | None:
 
 def _span(mappings: Sequence[Mapping]) -> tuple[str | None, str | None]:
     """From the lowest start to the highest end."""
-    return (hex(mappings[0].start), hex(max(m.end for m in mappings))) if mappings else (None, None)
+    return (hex(mappings[0].start), hex(max(m.end for m in mappings))) if mappings and not mappings[0].is_sum else (None, None)
 
 
 def mapping_frame(snapshot: Snapshot, view: View | None = None) -> pd.DataFrame:
@@ -72,7 +73,15 @@ def mapping_frame(snapshot: Snapshot, view: View | None = None) -> pd.DataFrame:
     rows = (
         (
             *(snapshot.ref.id, to_datetime(snapshot.ref.taken_at_us), capture.process.pid, capture.process.name, capture.status.value),
-            *(hex(m.start), hex(m.end), m.perms, _hex(m.offset), m.device, m.inode, decode(m.name), *verdict[: 1 + view.explain]),
+            *(
+                *((None, None) if m.is_sum else (hex(m.start), hex(m.end))),
+                known_perms(m.perms),
+                _hex(m.offset),
+                m.device,
+                m.inode,
+                decode(m.name),
+                *verdict[: 1 + view.explain],
+            ),
             None if m.flags is None else decode(m.flags).strip(),
             *m.figures,
             *(m.counters[i] for i, _ in _OTHER_COUNTERS),
@@ -102,7 +111,16 @@ def change_frame(comparison: Comparison, view: View | None = None) -> pd.DataFra
     rows = (
         (
             *_ends(comparison, process),
-            *("+".join(c.kinds), c.possibly, c.family, *((c.family_reason,) if view.explain else ()), c.name, c.path, _hex(c.offset), c.perms),
+            *(
+                "+".join(c.kinds),
+                c.possibly,
+                c.family,
+                *((c.family_reason,) if view.explain else ()),
+                c.name,
+                c.path,
+                _hex(c.offset),
+                known_perms(c.perms),
+            ),
             *(*_span(c.before), *_span(c.after), len(c.before), len(c.after)),
             *c.delta,
         )
@@ -168,14 +186,18 @@ def history_frame(history: History, view: View | None = None) -> pd.DataFrame:
             found = rows_of(service, replace(view, by="region", top=view.top or 0), figure_name(view, history), view.top or 0)
             for known in (region for row in found.rows for region in row.regions):
                 label = known.region.label
-                about = (known.id, label.family, label.name, label.path, _hex(label.offset), label.perms, known.region.possibly)
+                about = (known.id, label.family, label.name, label.path, _hex(label.offset), known_perms(label.perms), known.region.possibly)
                 for step in service.lifetime:
                     ref, capture, sample = history.snapshots[step], service.captures[step], known.samples[step]
                     status = None if capture is None else capture.status.value
                     process = service.process if capture is None else capture.process
                     yield (
                         *(ref.id, to_datetime(ref.taken_at_us), ref.host, process.pid, process.name, status, *about),
-                        *((hex(sample.start), hex(sample.end)) if sample is not None and sample.mappings else (None, None)),
+                        *(
+                            (hex(sample.start), hex(sample.end))
+                            if sample is not None and sample.mappings and label.perms != SUM_PERMS
+                            else (None, None)
+                        ),
                         *((None,) * (len(FIGURES) + 1) if sample is None else (sample.mappings, *sample.figures)),
                     )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from pmapdiff.align import History, Incarnation, Match, RegionHistory, Samples, ServiceHistory
+from pmapdiff.model.mapping import known_perms
 from pmapdiff.report.base import MAIN_FIGURES, View, figure_title, register
 from pmapdiff.report.regions import (
     change_of,
@@ -89,7 +90,7 @@ def _heading(history: History, service: ServiceHistory, what: str = "") -> str:
 def _write_in_full(history: History, service: ServiceHistory, known: RegionHistory, view: View, figure: str, out: TextIO) -> None:
     label = known.region.label
     _line(_heading(history, service), "bold", view, out)
-    _line(f"{printable(label.name)}  {label.perms}  {label.family}  {known.id}", "bold", view, out)
+    _line(f"{printable(label.name)}  {known_perms(label.perms) or '-'}  {label.family}  {known.id}", "bold", view, out)
     if known.region.possibly:
         _line("  note: that this is one region throughout is in part a guess", "yellow", view, out)
     blocks = _blocks(history, service, known.samples, figure, view)

@@ -11,6 +11,7 @@ from pmapdiff.align import History, RegionHistory, Sample, ServiceHistory, Verdi
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.model import COUNTERS, FIGURES, Capture, Figures, Mapping, ProcessInfo, Snapshot, SnapshotRef, Totals
 from pmapdiff.model.counters import figures_dict
+from pmapdiff.model.mapping import known_perms
 from pmapdiff.report.base import View, register
 from pmapdiff.report.families import FamilyTotal, family_totals, summarise
 from pmapdiff.report.regions import figure_name, rows_of
@@ -71,9 +72,9 @@ def mapping_value(mapping: Mapping, verdict: Verdict | None = None, *, explain: 
     """One row of a mapping table with every counter."""
     figures = figures_dict(mapping.figures)
     value: dict[str, Any] = {
-        "start": hex(mapping.start),
-        "end": hex(mapping.end),
-        "perms": mapping.perms,
+        "start": None if mapping.is_sum else hex(mapping.start),
+        "end": None if mapping.is_sum else hex(mapping.end),
+        "perms": known_perms(mapping.perms),
         "offset": None if mapping.offset is None else hex(mapping.offset),
         "device": mapping.device,
         "inode": mapping.inode,
@@ -112,7 +113,7 @@ def _change_value(change: Change, view: View) -> dict[str, Any]:
         "name": change.name,
         "path": change.path,
         "offset": None if change.offset is None else hex(change.offset),
-        "perms": change.perms,
+        "perms": known_perms(change.perms),
         "before": [_side_value(m) for m in change.before],
         "after": [_side_value(m) for m in change.after],
         "delta": _delta(change.delta),
@@ -191,7 +192,7 @@ def _region_value(known: RegionHistory) -> dict[str, Any]:
         "name": label.name,
         "path": label.path,
         "offset": None if label.offset is None else hex(label.offset),
-        "perms": label.perms,
+        "perms": known_perms(label.perms),
         "possibly": known.region.possibly,
         "samples": [_sample_value(sample) for sample in known.samples],
     }

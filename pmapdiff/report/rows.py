@@ -16,6 +16,11 @@ def names_of(mappings: Sequence[Mapping]) -> dict[Mapping, str]:
     return {m: display_name(m, mappings[owners[i]] if i in owners else None) for i, m in enumerate(mappings)}
 
 
+def address_text(mapping: Mapping) -> str:
+    """The address of a mapping as pmap prints it; `-` of a sum, which has none."""
+    return "-" if mapping.is_sum else f"{mapping.start:016x}"
+
+
 def chosen_rows(capture: Capture, view: View) -> list[tuple[Mapping, Verdict]]:
     """The mappings of a capture with what they are for, sorted and cut as the view says; none without a table.
 

@@ -10,6 +10,7 @@ from pmapdiff.align import Match
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.model import FIGURE_INDEX, Figures
 from pmapdiff.model.counters import sum_figures
+from pmapdiff.model.mapping import known_perms
 from pmapdiff.report.base import MAIN_FIGURES, View
 from pmapdiff.report.family_text import AppliedRule
 from pmapdiff.report.words import counts_words, region_name
@@ -49,7 +50,7 @@ class ShownRow:
     @property
     def perms(self) -> str:
         """The permissions, if all have the same."""
-        return self.changes[0].perms if len({change.perms for change in self.changes}) == 1 else ""
+        return (known_perms(self.changes[0].perms) or "-") if len({change.perms for change in self.changes}) == 1 else ""
 
     @property
     def name(self) -> str:

@@ -12,12 +12,23 @@ from pmapdiff.align import Match
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison, family_changes
 from pmapdiff.model import FIGURE_INDEX, Capture, Figures, Snapshot, Status, Totals
 from pmapdiff.model.counters import sum_figures
+from pmapdiff.model.mapping import known_perms
 from pmapdiff.report.base import MAIN_FIGURES, View, figure_title, register
 from pmapdiff.report.family_text import write_explained_mappings, write_family_summary, write_rules
-from pmapdiff.report.rows import chosen_rows, names_of
+from pmapdiff.report.rows import address_text, chosen_rows, names_of
 from pmapdiff.report.shape import applied_rules, figure_of, is_telling, rows_for_people, summarise_families, summarise_processes
 from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
-from pmapdiff.report.words import caveats, change_words, effect_words, headline, mappings_words, process_title, snapshot_words, without_table_words
+from pmapdiff.report.words import (
+    caveats,
+    change_words,
+    effect_words,
+    headline,
+    mappings_words,
+    process_title,
+    snapshot_words,
+    table_notes,
+    without_table_words,
+)
 from pmapdiff.store import ProcessSummary, SnapshotSummary
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_kib, format_moment_short, format_us, plural
@@ -223,6 +234,8 @@ def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
         if capture.status != "complete":
             note = f": {printable(capture.note)}" if capture.note else ""
             out.write(paint(f"  note: this capture is marked {capture.status}{note}", "yellow", view) + "\n")
+        for note in table_notes(capture.table):
+            out.write(paint(f"  note: {note}", "yellow", view) + "\n")
         if capture.table is not None and view.explain:
             write_explained_mappings(capture, view, out)
         elif capture.table is not None:
@@ -243,7 +256,7 @@ def _write_mappings(capture: Capture, view: View, out: TextIO) -> None:
     names = names_of(capture.table.mappings)
     for mapping, verdict in chosen:
         values = mapping.figures
-        cells: list[Cell | str] = [f"{mapping.start:016x}", *(_plain(values[i]) for i in indexes), mapping.perms]
+        cells: list[Cell | str] = [address_text(mapping), *(_plain(values[i]) for i in indexes), known_perms(mapping.perms) or "-"]
         if wide:
             cells += ["-" if mapping.offset is None else f"{mapping.offset:x}", verdict.family]
         rows.append([*cells, printable(names[mapping])])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pmapdiff.align import Match
 from pmapdiff.align.lineage import runs_what
 from pmapdiff.compare import Change, Comparison, Effect, FamilyChange, Observed, ProcessComparison
-from pmapdiff.model import FIGURES, ProcessInfo, SnapshotRef
+from pmapdiff.model import FIGURES, MappingTable, ProcessInfo, SnapshotRef
 from pmapdiff.report.base import MAIN_FIGURES
 from pmapdiff.text import decode, printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_local, plural
@@ -65,6 +65,15 @@ def process_title(info: ProcessInfo) -> str:
     return printable(" ".join([*words, str(info.pid)] if info.pid else words))
 
 
+def table_notes(table: MappingTable | None) -> list[str]:
+    """What a saved table is not: one of mappings, or one of paths."""
+    if table is None:
+        return []
+    if table.has_sums:
+        return ["these are sums by name, not mappings: they have no addresses"]
+    return ["files are called by their basenames only"] if table.has_basenames else []
+
+
 def caveats(process: ProcessComparison) -> list[str]:
     """What a reader must know before trusting the figures."""
     notes = []
@@ -82,6 +91,13 @@ def caveats(process: ProcessComparison) -> list[str]:
             notes.append(f"{which} no counters: only sizes are compared{counted}")
         elif len(has) < len(FIGURES) / 2:
             notes.append(f"{which} only {', '.join(has)}; the rest is missing")
+    tables = [(when, c.table) for when, c in (("before", process.before), ("after", process.after)) if c is not None and c.table is not None]
+    with_sums = [when for when, table in tables if table.has_sums]
+    if with_sums:
+        what = "both tables are" if len(with_sums) == 2 else f"the table {with_sums[0]} is"
+        notes.append(f"{what} of sums, without addresses: compared by name")
+    elif len(tables) == 2 and tables[0][1].has_basenames != tables[1][1].has_basenames:
+        notes.append(f"the table {next(when for when, table in tables if table.has_basenames)} has only basenames of files: compared by those")
     return notes
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from pmapdiff.align.families.verdict import Run, Verdict, flag_set
 from pmapdiff.align.labels import basename, bss_owners, object_name, object_of
 from pmapdiff.model import Mapping
+from pmapdiff.model.mapping import known_perms
 
 KERNEL = Verdict("kernel", "mapped into every process by the kernel")
 HEAP = Verdict("heap", "[heap]: moved by the program break (brk)")
@@ -44,6 +45,9 @@ ANON_READ = Verdict("anon", "anonymous memory that is not writable")
 ANON_NONE = Verdict("anon", "addresses reserved, without permissions")
 ANON_ALL_EXECUTABLE = Verdict("anon", "executable as even [heap] is (READ_IMPLIES_EXEC), which says nothing")
 ANON_NAMED = Verdict("anon", "named by the program, and no rule knows the name")
+IMAGE_BY_NAME = Verdict("image", "called like a program or library; the table has no permissions")
+ANON_UNKNOWN = Verdict("anon", "memory without a name; the table has no permissions")
+ROLLUP = Verdict("other", "the sum of all mappings of a process")
 OTHER_NAME = Verdict("other", "a name in brackets that no rule knows")
 OTHER_SHARED = Verdict("other", "shared, but the table does not say with what")
 
@@ -64,6 +68,7 @@ _NAMED = (
 # Verdicts that neighbours and the rest of the table may still change.
 _OPEN = (ANON_RW, ANON_READ, ANON_NONE, JIT_PRIVATE)
 _SHARED_LIBRARY = re.compile(rb"\.so(\.[0-9.]+)?$")
+_CALLED_IMAGE = re.compile(rb"\.so(\.[0-9.]+)?$|/s?bin/|/libexec/|/app_process|/linker|^ld-[^/]*$|/ld-[^/]*$")
 _DEVICE = re.compile(rb"/dev/(?!shm/|hugepages/)|anon_inode:|socket:\[|/dmabuf:|/(drm mm object|i915)\b|/?\[aio\]")
 _SYSV = re.compile(rb"/?SYSV[0-9a-f]{8}\b|\[ ?shmid=")
 # pmap without -p prints only the last component of a path, and of an unlinked object `zero (deleted)`.
@@ -156,7 +161,10 @@ def _judge_object(key: Hashable, parts: list[Mapping], images: dict[Hashable, Ve
     first = parts[0]
     memory = first.is_shared_memory or _is_memfd(first)
     executable = [m for m in parts if "x" in m.perms]
-    if executable:
+    if not first.has_perms:
+        if not memory and _CALLED_IMAGE.search(object_name(first.name)):
+            images[key] = IMAGE_BY_NAME
+    elif executable:
         code = [m for m in executable if "s" in m.perms]
         pages = _Pages(code)
         if code and (memory or any(pages.show(m) for m in parts if "s" in m.perms and "w" in m.perms)):
@@ -200,6 +208,8 @@ def _special_verdict(mapping: Mapping) -> Verdict:
         return KERNEL
     if name == b"[heap]":
         return HEAP
+    if name == b"[rollup]":
+        return ROLLUP
     if name == b"[stack]":
         return STACK
     if name.startswith(b"[stack:"):
@@ -211,6 +221,8 @@ def _special_verdict(mapping: Mapping) -> Verdict:
 
 
 def _anonymous_verdict(perms: str, all_executable: bool) -> Verdict:
+    if known_perms(perms) is None:
+        return ANON_UNKNOWN
     if "s" in perms:
         return OTHER_SHARED
     if "x" in perms:
