@@ -17,6 +17,7 @@ _DURATION_PART = re.compile(
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _KIB = {"": 1.0, "K": 1.0, "M": 1024.0, "G": 1024.0**2, "T": 1024.0**3}
+_ADDRESS_RANGE = re.compile(r"((?:0x)?[0-9a-f]{1,16})?(,((?:0x)?[0-9a-f]{1,16})?)?", re.IGNORECASE)
 _LONGEST_SECONDS = 100 * 366 * 86400.0
 
 
@@ -50,6 +51,19 @@ def parse_size_kib(text: str) -> int:
     if kib >= 1 << 54:
         raise UsageError(f"{text!r} is more than an address space holds")
     return round(kib)
+
+
+def parse_address_range(text: str) -> tuple[int, int]:
+    """The lowest and the highest address in `LOW,HIGH`, as pmap's -A takes them: hexadecimal, each may be left out.
+
+    One address without a comma is both. Raises UsageError.
+    """
+    match = _ADDRESS_RANGE.fullmatch(text.strip())
+    if match is None or not (match[1] or match[3]):
+        raise UsageError(f"{text!r} is no range of addresses: write 7f0000000000,7fffffffffff or a single address, in hexadecimal")
+    low = int(match[1] or "0", 16)
+    high = (1 << 64) - 1 if match[3] is None else int(match[3], 16)
+    return low, low if match[2] is None else high
 
 
 def _three_digits(value: float) -> str:

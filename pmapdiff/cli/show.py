@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import BucketsOption, ExplainOption, NameOption, PidOption, TopOption, classifier_of, command, screen_view
+from pmapdiff.cli._app import BucketsOption, ExplainOption, NameOption, TopOption, classifier_of, command, screen_view
 from pmapdiff.cli._when import InputFormOption, PartialOption, Source
 from pmapdiff.errors import UsageError
+from pmapdiff.model import Snapshot, Status
+from pmapdiff.text import printable
+
+# The other forms are another program's, which has no words for a capture that went wrong.
+_SAY_THE_STATUS = ("text", "json", "csv")
 
 
 @command(
@@ -18,6 +23,7 @@ from pmapdiff.errors import UsageError
 pmapdiff show latest --name redis --sort rss --top 20
 pmapdiff show latest --by family
 pmapdiff show 12 --pid 1100 --format smaps
+pmapdiff show '2h ago' --pid 1100 --format pmap-x -p
 pmapdiff show saved-pmap.txt --format csv
 """,
     order=5,
@@ -25,10 +31,18 @@ pmapdiff show saved-pmap.txt --format csv
 def show(
     context: typer.Context,
     when: Annotated[str, typer.Argument(metavar="WHEN", help="Which snapshot, or a saved file.")] = "latest",
-    pid: PidOption = None,
+    # Without its -p: here that is pmap's.
+    pid: Annotated[list[int] | None, typer.Option("--pid", metavar="PID", help="Only this process; may be repeated.")] = None,
     name: NameOption = None,
     by: Annotated[str, typer.Option("--by", metavar="WHAT", help="mapping, or family: sums over all these processes.")] = "mapping",
-    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv, or smaps (one process, byte for byte).")] = "text",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORM",
+            help="text, json, csv; smaps, maps or smaps_rollup of one process; or as pmap prints it: pmap, pmap-x, pmap-d, pmap-X, pmap-XX.",
+        ),
+    ] = "text",
     sort: Annotated[
         str | None, typer.Option("--sort", metavar="KEY", help="address, size, rss, pss, dirty, anonymous, swap, footprint or name.")
     ] = None,
@@ -37,15 +51,42 @@ def show(
     buckets: BucketsOption = None,
     partial: PartialOption = False,
     input_form: InputFormOption = None,
+    show_path: Annotated[bool, typer.Option("--show-path", "-p", help="As pmap -p: names with their paths.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="As pmap -q: no headings and no totals.")] = False,
+    address_range: Annotated[
+        str | None, typer.Option("--range", "-A", metavar="LOW,HIGH", help="As pmap -A: only mappings that touch these addresses (hexadecimal).")
+    ] = None,
 ) -> None:
     """Show mapping tables as they were, with their totals."""
     from pmapdiff.report import write_report
     from pmapdiff.store import ProcessFilter
+    from pmapdiff.units import parse_address_range
 
+    if (show_path or quiet or address_range is not None) and not form.startswith("pmap"):
+        raise UsageError(f"-p, -q and -A are for pmap's forms, --format {form} is none of them (a process is chosen with --pid)")
     if by not in ("mapping", "family"):
         raise UsageError(f"--by {by}: one of mapping, family")
-    view = screen_view(by=by, sort=sort, top=top, explain=explain, classifier=classifier_of(buckets))
+    view = screen_view(
+        by=by,
+        sort=sort,
+        top=top,
+        explain=explain,
+        classifier=classifier_of(buckets),
+        show_path=show_path,
+        quiet=quiet,
+        address_range=None if address_range is None else parse_address_range(address_range),
+    )
     source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name), form=input_form, partial=partial)
     (snapshot,) = source.load(when)
     source.demand(snapshot)
     write_report("show", form, snapshot, view, sys.stdout)
+    if form not in _SAY_THE_STATUS:
+        _say_the_status(snapshot)
+
+
+def _say_the_status(snapshot: Snapshot) -> None:
+    """Say on standard error which captures are not whole."""
+    for capture in snapshot.captures:
+        if capture.status is not Status.COMPLETE:
+            note = f": {capture.note}" if capture.note else ""
+            sys.stderr.write(f"pmapdiff: {printable(f'{capture.process.name} {capture.process.pid}: this capture is marked {capture.status}{note}')}\n")

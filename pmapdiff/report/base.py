@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from pmapdiff.align import BUILT_IN, Classifier
 from pmapdiff.errors import UsageError
+from pmapdiff.model import Mapping
 
 # The figures of every change row, and those that decide whether a change is below the threshold.
 MAIN_FIGURES = ("size_kib", "rss_kib", "footprint_kib", "dirty_kib", "swap_kib")
@@ -25,7 +26,8 @@ class View:
     `by` is region (of `show`: mapping), family or process; `sort` is one of `SORTS`; changes smaller than `threshold_kib` in
     every figure are summed up in one row; `top` limits the rows (None: as many as suit the form, 0: all). `width` is that of the
     terminal in columns, None for no limit; `colour` only where somebody looks. `explain` gives the reason for each family; `classifier`
-    says what mappings are for where that is not in the result (`show`).
+    says what mappings are for where that is not in the result (`show`). The rest is for pmap's forms, as its options -p, -q and -A: names with
+    their paths, no headings and totals, and only the mappings from the one that holds the lower address to the one that holds the higher.
     """
 
     by: str = "region"
@@ -36,10 +38,20 @@ class View:
     colour: bool = False
     explain: bool = False
     classifier: Classifier = BUILT_IN
+    show_path: bool = False
+    quiet: bool = False
+    address_range: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.sort is not None and self.sort not in SORTS:
             raise UsageError(f"--sort {self.sort}: one of {', '.join(SORTS)}")
+
+    def shows(self, mapping: Mapping) -> bool:
+        """Whether some of a mapping lies within the range of addresses, both ends of which are in it."""
+        if self.address_range is None:
+            return True
+        low, high = self.address_range
+        return mapping.start <= high and low < mapping.end
 
 
 def figure_title(figure: str) -> str:

@@ -1,28 +1,29 @@
-"""smaps: the recorded text, byte for byte."""
+"""The kernel's own files: smaps and maps as they were recorded, and smaps_rollup from the recorded smaps."""
 
 from __future__ import annotations
 
 from typing import TextIO
 
-from pmapdiff.errors import UsageError
-from pmapdiff.formats.smaps import render_smaps
+from pmapdiff.formats.smaps import render_header, render_smaps
 from pmapdiff.model import Snapshot
 from pmapdiff.report.base import View, register
-from pmapdiff.report.words import process_title
+from pmapdiff.report.exact import one_table, write_exact
+from pmapdiff.report.rollup import render_rollup
 
 
 @register("show", "smaps")
-def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
-    """The smaps text of one process. Raises UsageError if the snapshot holds several, or its table was not read from smaps."""
-    if view.sort is not None or view.top or view.explain or view.by == "family":
-        raise UsageError("--format smaps gives the text as it was: leave out --sort, --top, --by and --explain")
-    captures = [capture for capture in result.captures if capture.table is not None]
-    if len(captures) != 1:
-        raise UsageError(f"--format smaps prints one process, this snapshot has the tables of {len(captures)}: choose one with --pid")
-    capture = captures[0]
-    assert capture.table is not None
-    if any(mapping.layout is None for mapping in capture.table.mappings):
-        raise UsageError(f"the table of {process_title(capture.process)} was not read from smaps, so it has no smaps text: use text, json or csv")
-    out.flush()
-    out.buffer.write(render_smaps(capture.table.mappings))
-    out.buffer.flush()
+def write_smaps(result: Snapshot, view: View, out: TextIO) -> None:
+    """/proc/PID/smaps of one process. Raises UsageError if the snapshot holds several, or its table was not read from smaps."""
+    write_exact(out, render_smaps(one_table(result, view, "smaps")))
+
+
+@register("show", "maps")
+def write_maps(result: Snapshot, view: View, out: TextIO) -> None:
+    """/proc/PID/maps of one process. Raises UsageError if the snapshot holds several, or its table lacks offset, device or inode."""
+    write_exact(out, b"".join([render_header(mapping) + b"\n" for mapping in one_table(result, view, "maps")]))
+
+
+@register("show", "smaps_rollup")
+def write_rollup(result: Snapshot, view: View, out: TextIO) -> None:
+    """/proc/PID/smaps_rollup of one process. Raises UsageError if the snapshot holds several, or its table was not read from smaps."""
+    write_exact(out, render_rollup(one_table(result, view, "smaps_rollup")))

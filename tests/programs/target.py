@@ -27,7 +27,7 @@ UFFD_API, UFFDIO_API, UFFDIO_REGISTER, UFFDIO_REGISTER_MODE_MISSING = 0xAA, 0xC0
 
 libc = ctypes.CDLL(None, use_errno=True)
 _LONG, _INT, _POINTER = ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p
-libc.mmap.restype = libc.mremap.restype = libc.sbrk.restype = _POINTER
+libc.mmap.restype = libc.mremap.restype = libc.sbrk.restype = libc.shmat.restype = _POINTER
 libc.mmap.argtypes = [_POINTER, _LONG, _INT, _INT, _INT, ctypes.c_long]
 libc.munmap.argtypes = [_POINTER, _LONG]
 libc.mprotect.argtypes = [_POINTER, _LONG, _INT]
@@ -121,6 +121,22 @@ def do_memfd(name: str, size: int) -> int:
     fd = os.memfd_create(name)
     os.ftruncate(fd, size)
     return fd
+
+
+def do_shm(size: int) -> int:
+    """Attach a segment of SysV shared memory, which goes when this process does; returns where."""
+    segment = check(libc.shmget(0, size, 0o600))
+    address = check(libc.shmat(segment, None, 0))
+    check(libc.shmctl(segment, 0, None))
+    return address
+
+
+def do_thread() -> int:
+    """Start a thread that does nothing; returns its id."""
+    thread = threading.Thread(target=signal.pause, daemon=True)
+    # Returns when it runs.
+    thread.start()
+    return thread.native_id or 0
 
 
 def do_brk(size: int) -> int:
