@@ -34,7 +34,7 @@ def _counter(kernel: str) -> _Need:
 
 _PLACE = (_Need("offset", lambda mapping: mapping.offset is not None), _Need("device", lambda mapping: mapping.device is not None))
 _INODE = _Need("inode", lambda mapping: mapping.inode is not None)
-_LINES = _Need("smaps lines", lambda mapping: mapping.layout is not None)
+_LINES = _Need("smaps text", lambda mapping: mapping.layout is not None)
 _SHARED = tuple(map(_counter, ("Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty")))
 # Sizes and permissions every table has. Which counters -X prints is up to the kernel: these every kernel has that has Pss.
 _NEEDS: dict[str, tuple[_Need, ...]] = {
@@ -68,7 +68,7 @@ def tables(result: Snapshot, view: View, form: str) -> list[Shown]:
         if capture.table is not None and (missing := _missing(form, capture.table)):
             possible = [other for other in _NEEDS if not _missing(other, capture.table)]
             raise UsageError(
-                f"--format {form} prints what the table of {process_title(capture.process)} does not have ({', '.join(missing)}): "
+                f"the table of {process_title(capture.process)} has no {', '.join(missing)}, which --format {form} prints: "
                 f"it can be shown as {', '.join((*possible, *_ALWAYS))}"
             )
     return [Shown(capture.process, capture.table) for capture in result.captures]

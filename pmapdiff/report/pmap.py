@@ -111,6 +111,7 @@ def _rss_and_dirty(mapping: Mapping) -> tuple[int, int]:
 
 
 def _device_row(mapping: Mapping, mode: bytes, name: bytes) -> bytes:
+    assert mapping.offset is not None
     assert mapping.device is not None
     major, _, minor = mapping.device.partition(":")
     return b"%016x %7d %b %016x %03x:%05x %b\n" % (mapping.start, mapping.size_kib, mode, mapping.offset, int(major, 16), int(minor, 16), name)

@@ -2,8 +2,8 @@
 
 The facts are from src/pmap.c, `print_extended_maps`, of 4.0.2. It reads smaps twice, once for the widths and totals and once for
 the rows, so that those of a process that goes on do not fit each other; and the totals of the second process that it prints include the
-first. Here there is one table, and each process has its own totals. It also takes no notice of -A; here as in 4.0.5 rows, totals and
-widths of counters are those within the range.
+first. Here there is one table, and each process has its own totals. It also takes no notice of -A; here, as in versions after 4.0.4, rows,
+totals and the widths of counters are those within the range.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class _Row:
 
 def _row(mapping: Mapping, view: View, everything: bool) -> _Row:
     name = mapping.name.lstrip(_SPACE)[:_LONGEST_NAME]
+    assert mapping.offset is not None
     assert mapping.device is not None
+    assert mapping.inode is not None
     fixed = (b"%08x" % mapping.start, mapping.perms.encode(), b"%08x" % mapping.offset, mapping.device.encode(), b"%d" % mapping.inode)
     values = {label: value for label, value in _values(mapping) if everything or label not in _UNIMPORTANT}
     flags = mapping.flags.strip() if everything and mapping.flags is not None else None
@@ -59,17 +61,17 @@ def _row(mapping: Mapping, view: View, everything: bool) -> _Row:
 def _values(mapping: Mapping) -> list[tuple[bytes, bytes]]:
     """The counters of a mapping by their label, in the order of its lines."""
     if mapping.layout is not None:
-        found: list[tuple[bytes, bytes]] = _NUMBER.findall(
-            mapping.layout.render(mapping.size_kib, mapping.counters, mapping.flags, mapping.extra)
-        )
+        found: list[tuple[bytes, bytes]] = _NUMBER.findall(mapping.layout.render(mapping.size_kib, mapping.counters, mapping.flags, mapping.extra))
         return found
     known = ((name, mapping.counters[COUNTER_INDEX[name]]) for name in _KERNEL_ORDER)
     return [(b"Size", b"%d" % mapping.size_kib), *((name.encode(), b"%d" % value) for name, value in known if value is not None)]
 
 
 def _labels(rows: Iterable[_Row]) -> list[bytes]:
-    """The labels of all rows, each after the one that it follows. Kernels print the same for every mapping, with few exceptions
-    (`Nonlinear`, until 3.19), of which pmap says that the file is inconsistent."""
+    """The labels of all rows, each after the one that it follows.
+
+    Kernels print the same for every mapping, with few exceptions (`Nonlinear`, until 3.19): those are too much for pmap.
+    """
     labels: list[bytes] = []
     for own in dict.fromkeys(tuple(row.values) for row in rows):
         place = 0

@@ -74,7 +74,7 @@ def test_imported_smaps(run: Runner) -> None:
 
 
 def test_a_file_of_no_smaps_has_no_smaps_text(run: Runner) -> None:
-    run("show", FROZEN / "pmap-x.txt", "--format", "smaps", store=False).refused("was not read from smaps")
+    run("show", FROZEN / "pmap-x.txt", "--format", "smaps", store=False).refused("has no smaps text", "shown as pmap, pmap-x, text")
 
 
 def test_our_own_process(run: Runner) -> None:
