@@ -86,7 +86,9 @@ def show(
 
 def _say_the_status(snapshot: Snapshot) -> None:
     """Say on standard error which captures are not whole."""
+    from pmapdiff.report.words import process_title
+
     for capture in snapshot.captures:
         if capture.status is not Status.COMPLETE:
-            note = f": {capture.note}" if capture.note else ""
-            sys.stderr.write(f"pmapdiff: {printable(f'{capture.process.name} {capture.process.pid}: this capture is marked {capture.status}{note}')}\n")
+            note = f": {printable(capture.note)}" if capture.note else ""
+            sys.stderr.write(f"pmapdiff: {process_title(capture.process)}: this capture is marked {capture.status}{note}\n")
