@@ -1,9 +1,9 @@
 """pmap -X and -XX: a column for each counter line of smaps, as procps-ng 4.0.2 prints them.
 
-The facts are from src/pmap.c, `print_extended_maps`, of 4.0.2. It reads smaps twice, once for the widths and totals and once for
-the rows, so that those of a process that goes on do not fit each other; and the totals of the second process that it prints include the
-first. Here there is one table, and each process has its own totals. It also takes no notice of -A; here, as in versions after 4.0.4, rows,
-totals and the widths of counters are those within the range.
+The facts are from src/pmap.c, `print_extended_maps`, of 4.0.2. It reads smaps twice, once for the widths and totals and once for the rows,
+so that those of a process that goes on do not fit each other; and until 4.0.4 the totals of the second process that it prints include the
+first. Here there is one table, and each process has its own totals. It also takes no notice of -A; here, as in versions after 4.0.4,
+rows, totals and the widths of counters are those within the range.
 """
 
 from __future__ import annotations
