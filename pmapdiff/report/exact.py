@@ -36,7 +36,8 @@ _PLACE = (_Need("offset", lambda mapping: mapping.offset is not None), _Need("de
 _INODE = _Need("inode", lambda mapping: mapping.inode is not None)
 _LINES = _Need("smaps text", lambda mapping: mapping.layout is not None)
 _SHARED = tuple(map(_counter, ("Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty")))
-# Sizes and permissions every table has. Which counters -X prints is up to the kernel: these every kernel has that has Pss.
+_ROW = (_Need("addresses", lambda mapping: not mapping.is_sum), _Need("permissions", lambda mapping: mapping.has_perms))
+# Which counters -X prints is up to the kernel: these every kernel has that has Pss.
 _NEEDS: dict[str, tuple[_Need, ...]] = {
     "pmap": (),
     "pmap-x": (_counter("Rss"), _Need("dirty", lambda mapping: dirty_kib(mapping.counters) is not None)),
@@ -51,7 +52,7 @@ _ALWAYS = ("text", "json", "csv")
 
 
 def _missing(form: str, table: MappingTable) -> list[str]:
-    return [need.name for need in _NEEDS[form] if not all(map(need.known, table.mappings))]
+    return [need.name for need in (*_ROW, *_NEEDS[form]) if not all(map(need.known, table.mappings))]
 
 
 def tables(result: Snapshot, view: View, form: str) -> list[Shown]:
