@@ -16,6 +16,12 @@ class ProgressLine:
         self._started = time.monotonic()
         self._drawn = False
 
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.clear()
+
     def restart(self) -> None:
         """Something new begins: it, too, has a second before there is a line."""
         self._started = time.monotonic()

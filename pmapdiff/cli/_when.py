@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pmapdiff.cli._app import argument_text
+from pmapdiff.cli._progress import ProgressLine
 from pmapdiff.errors import NotFoundError, StoreError, UsageError
 from pmapdiff.model import Snapshot, SnapshotRef
 from pmapdiff.text import printable
@@ -81,7 +82,8 @@ class Source:
         from pmapdiff.formats.combine import combine
         from pmapdiff.formats.saved import moments_of
 
-        tables = combine(read_files([path], self._form, partial=self._partial))
+        with ProgressLine() as progress:
+            tables = combine(read_files([path], self._form, progress, partial=self._partial))
         warn(tables)
         moments = moments_of(tables)
         if len(moments) > 1:
@@ -93,18 +95,14 @@ class Source:
         return Snapshot(SnapshotRef(None, last.taken_at_us, last.host or "", None, argument_text(path)), wanted)
 
 
-def read_files(paths: Sequence[str], form: str | None, *, partial: bool) -> list[SavedTable]:
-    """The tables in saved files, with progress on a terminal. Raises FormatError, NotFoundError."""
-    from pmapdiff.cli._progress import ProgressLine
+def read_files(paths: Sequence[str], form: str | None, progress: ProgressLine, *, partial: bool) -> list[SavedTable]:
+    """The tables in saved files. Raises FormatError, NotFoundError."""
     from pmapdiff.formats.saved import read_saved
 
-    line, tables = ProgressLine(), []
-    try:
-        for path in paths:
-            name = printable(path)
-            tables += read_saved(path, form, partial=partial, progress=lambda share, name=name: line.draw(f"reading {name}: {share:.0%}"))  # type: ignore[misc]
-    finally:
-        line.clear()
+    tables = []
+    for path in paths:
+        words = f"reading {printable(argument_text(path))}"
+        tables += read_saved(path, form, partial=partial, progress=lambda share, words=words: progress.draw(f"{words}: {share:.0%}"))  # type: ignore[misc]
     return tables
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pmapdiff.cli._app import Global, argument_text, check_label, command
+from pmapdiff.cli._progress import ProgressLine
 from pmapdiff.cli._when import read_files, warn
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import printable
@@ -58,21 +59,24 @@ def import_(
 
     label = None if label is None else check_label(label)
     at_us, every_us = _moment_us(at), None if every is None else int(parse_duration(every) * 1e6)
-    combined = combine(read_files(files, form, partial=partial))
-    warn(combined)
-    moments = moments_of([table for table in combined if pid is None or table.pid in (None, pid)], pid)
-    if not moments:
-        raise NotFoundError(f"none of the files has a table of pid {pid}; nothing was stored")
-    first_us = moments[0].taken_at_us if at_us is None else at_us
-    taken = []
-    for number, moment in enumerate(moments):
-        taken_at_us = moment.taken_at_us if at_us is None else at_us
-        if every_us is not None:
-            taken_at_us = first_us + number * every_us
-        whose = argument_text(host) if host is not None else moment.host or "imported"
-        taken.append(Snapshot(SnapshotRef(None, taken_at_us, whose, label, argument_text(moment.source)), moment.captures))
     options: Global = context.obj
-    for ref, snapshot in zip(options.open_store(write=True).write_all(taken), taken, strict=True):
+    with ProgressLine() as progress:
+        combined = combine(read_files(files, form, progress, partial=partial))
+        moments = moments_of([table for table in combined if pid is None or table.pid in (None, pid)], pid)
+        if not moments:
+            raise NotFoundError(f"none of the files has a table of pid {pid}; nothing was stored")
+        first_us = moments[0].taken_at_us if at_us is None else at_us
+        taken = []
+        for number, moment in enumerate(moments):
+            taken_at_us = moment.taken_at_us if at_us is None else at_us
+            if every_us is not None:
+                taken_at_us = first_us + number * every_us
+            whose = argument_text(host) if host is not None else moment.host or "imported"
+            taken.append(Snapshot(SnapshotRef(None, taken_at_us, whose, label, argument_text(moment.source)), moment.captures))
+        progress.draw(f"storing {plural(len(combined), 'table')}")
+        refs = options.open_store(write=True).write_all(taken)
+    warn(combined)
+    for ref, snapshot in zip(refs, taken, strict=True):
         mappings = sum(len(capture.table.mappings) for capture in snapshot.captures if capture.table is not None)
         sys.stdout.write(
             f"snapshot {ref.id}: {plural(len(snapshot.captures), 'table')}, {plural(mappings, 'mapping')}, from {printable(ref.source)}\n"

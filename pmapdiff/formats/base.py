@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from io import BytesIO
 from pkgutil import iter_modules
@@ -67,7 +67,7 @@ class Parse:
 
     `stream` is the file (unpacked), at its beginning and seekable; `source` is its name for error messages. `only` is the form that the user
     has named, if any. With `partial`, what stands before the place where a file breaks is wanted; without it, such a file is an error.
-    `progress` is told what share of the file is done.
+    `progress` is told what share of the file is done; `memory` is for what forms keep from one table of the file to the next.
     """
 
     stream: BinaryIO
@@ -75,6 +75,7 @@ class Parse:
     only: str | None = None
     partial: bool = False
     progress: Callable[[float], None] = field(default=no_progress)
+    memory: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def data(self) -> bytes:
@@ -101,8 +102,7 @@ class Form(NamedTuple):
 class Text:
     r"""A text in which tables are looked for. Every line ends with `\n`.
 
-    `unfinished` is where the last line begins if its end was added: it may be cut off. `memory` is for whatever a form
-    wants to keep from one table of the text to the next.
+    `unfinished` is where the last line begins if its end was added: it may be cut off. `memory` is that of the file (see `Parse`).
     """
 
     data: bytes
@@ -169,10 +169,15 @@ def register(form: AnyForm) -> AnyForm:
 
 def all_forms() -> dict[str, AnyForm]:
     """Every form by its name, sorted. Imports the modules of this package: the recorder needs only one of them."""
+    _import_forms()
+    return dict(sorted(_FORMS.items()))
+
+
+@cache
+def _import_forms() -> None:
     package = import_module(__package__)
     for module in iter_modules(package.__path__):
         import_module(f"{__package__}.{module.name}")
-    return dict(sorted(_FORMS.items()))
 
 
 def _plausible(saved: SavedTable) -> SavedTable:

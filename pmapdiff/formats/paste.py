@@ -178,7 +178,6 @@ class _Reader:
     def _ended(self, table: SavedTable, taken: Taken, between: _Between) -> SavedTable:
         """A table, and what is missing at its end."""
         text, why, position = self._text, taken.cut, taken.end
-        behind = text.data[position:].strip() if text.unfinished is None or position >= text.unfinished else b"?"
         if why is None and between.first == position:
             line = text.line(position)[0]
             if position == text.unfinished or _PIECE_OF_ROW.match(line):
@@ -187,7 +186,7 @@ class _Reader:
                 self._first_left_out = None if self._first_left_out == position else self._first_left_out
         if why is None:
             return table
-        at_end = not behind or position == text.unfinished
+        at_end = position == text.unfinished or not text.data[position:].strip()
         if at_end and not self._pasted and not self._given.partial:
             number = text.number(max(0, min(position, len(text.data) - 1)))
             raise FormatError(f"the file was cut off here ({why}): --partial takes what is whole", source=text.source, line=number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from pmapdiff.formats.proc_tree import TreeFile
 
@@ -16,7 +17,8 @@ _LINE_NUMBER = re.compile(rb"\d{1,9}:")
 
 def split_sections(data: bytes) -> list[TreeFile] | None:
     """The files that a text is made of, each with the line that it begins in; None if it is one text."""
-    titles = list(_TITLE.finditer(data))
+    marked = sorted(position for mark in (b"==> ", _RULE + b"\n") for position in _lines_with(mark, data))
+    titles = [match for position in marked if (match := _TITLE.match(data, position))]
     if titles:
         ends = [*(match.start() for match in titles[1:]), len(data)]
         files = [TreeFile("", data[: titles[0].start()])] if data[: titles[0].start()].strip() else []
@@ -29,6 +31,17 @@ def split_sections(data: bytes) -> list[TreeFile] | None:
             files.append(TreeFile((match["path"] or match["page"]).decode("utf-8", "backslashreplace"), part, line))
         return files
     return _unprefixed(data) if _PREFIX.search(data, 0, 1 << 16) else None
+
+
+def _lines_with(start: bytes, data: bytes) -> Iterator[int]:
+    """Where the lines begin that begin like this."""
+    position = 0 if data.startswith(start) else data.find(b"\n" + start) + 1
+    while position or data.startswith(start):
+        yield position
+        found = data.find(b"\n" + start, position)
+        if found < 0:
+            return
+        position = found + 1
 
 
 def _unprefixed(data: bytes) -> list[TreeFile]:

@@ -39,5 +39,5 @@ def read_part(file: TreeFile, names: tuple[str, ...] | None, given: Parse) -> li
     whole = file.data.endswith(b"\n")
     data = file.data if whole else file.data + b"\n"
     unfinished = None if whole else file.data.rfind(b"\n") + 1
-    tables = tables_in(Text(data, given.source, file.first_line, unfinished), forms, given)
+    tables = tables_in(Text(data, given.source, file.first_line, unfinished, given.memory), forms, given)
     return [replace(table, warnings=tuple(f"{file.path}: {warning}" for warning in table.warnings)) for table in tables] if file.path else tables

@@ -12,6 +12,7 @@ _FRAME = re.compile(
 _QUOTED_ROW = re.compile(
     rb"^(?P<mark>[ \t]*>[ \t>|]*|[ \t|]+)(?=[0-9a-f]{8,16}(?:-[0-9a-f]{8,16} [r-][w-][x-][sp] |[ \t]+\d{1,17}(?:K[ \t]|[ \t]+[\dr-])))", re.MULTILINE
 )
+_MARGIN = re.compile(rb"\n[ \t>|]")
 _TABBED = re.compile(rb"^(?:[0-9a-f]{8,16}-[0-9a-f]{8,16}\t|[A-Z]\w+:[ ]*\t)[^\n]*", re.MULTILINE)
 _FIELDS = re.compile(rb"([0-9a-f]{8,16}-[0-9a-f]{8,16})\s+([r-][w-][x-][sp])\s+([0-9a-f]{8,16})\s+([0-9a-f]+:[0-9a-f]+)\s+(\d+)(?:[ \t]+(\S.*))?")
 _COLOUR = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
@@ -49,7 +50,7 @@ def _unquoted(data: bytes) -> bytes:
     """A text without the margin of the paragraphs that have rows of a table in them."""
     parts: list[bytes] = []
     position = 0
-    if not any(b"\n" + mark in data or data.startswith(mark) for mark in (b" ", b"\t", b">", b"|")):
+    if _MARGIN.search(data) is None and not data.startswith((b" ", b"\t", b">", b"|")):
         return data
     while (match := _QUOTED_ROW.search(data, position)) is not None:
         # A mark of a mail may lack its space where a line is empty.
