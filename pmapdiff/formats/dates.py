@@ -15,7 +15,12 @@ _LINES = [
     re.compile(_MARKS + pattern + _MARKS)
     for pattern in (
         # date in the C locale, and ctime: Mon Nov 23 09:50:58 UTC 2026
-        _DAY + rb" +(?P<month>[A-Z][a-z]{2}) +(?P<day>\d{1,2}) +" + _CLOCK + rb"(?: +[AP]M)?(?: +(?P<zone>" + _ZONE + rb"))? +(?P<year>\d{4})",
+        _DAY
+        + rb" +(?P<month>[A-Z][a-z]{2}) +(?P<day>\d{1,2}) +"
+        + _CLOCK
+        + rb"(?: +(?P<half>[AP]M))?(?: +(?P<zone>"
+        + _ZONE
+        + rb"))? +(?P<year>\d{4})",
         # date in en_US.UTF-8 and its like since glibc 2.29, and date -R: Mon Nov 23 … has the year last, these have it first
         _DAY
         + rb",? +(?P<day>\d{1,2}) +(?P<month>[A-Z][a-z]{2}) +(?P<year>\d{4}) +"

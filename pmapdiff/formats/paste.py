@@ -15,9 +15,12 @@ from pmapdiff.formats.base import LineForm, Parse, SavedTable, Taken, Text
 from pmapdiff.formats.dates import date_in
 from pmapdiff.formats.lines import quote
 from pmapdiff.formats.tidy import is_frame
+from pmapdiff.model import MappingTable
 
 # Tables are looked for piece by piece, so that a text with one form in it is not searched for all others to its end.
 _SHORTEST_PIECE, _LONGEST_PIECE, _SLACK = 1 << 10, 1 << 16, 1 << 14
+# Of ext4 and XFS with pages of 4 KiB: 16 TiB.
+_LARGEST_FILE = 1 << 44
 _PID_OF_COMMAND = re.compile(rb"/proc/([1-9]\d{0,9})/(?:task/\d+/)?(?:smaps|maps)\b")
 # What is left of a row that was cut: it begins with an address, or has perms in it.
 _PIECE_OF_ROW = re.compile(rb"(?:0x)?(?=[a-f]*[0-9])[0-9a-f]{5,16}(?:[-\s]|$)|.*(?:^|\s)[r-][w-][x-][sp-]-?(?:\s|$)")
@@ -83,10 +86,23 @@ class _Reader:
             _, form, taken = found
             table = replace(taken.table, taken_at_us=taken.table.taken_at_us or self._moment_us, pid=taken.table.pid or self._pid)
             self._pid = None
-            if between.touches and not taken.begun:
+            if not taken.begun and self._lost_digits(table):
+                table = replace(table, table=MappingTable(table.table.mappings[1:]))
+                table = self._cut(table, start, "the beginning of this row is missing")
+            elif between.touches and not taken.begun:
                 table = self._cut(table, start, "the beginning of the table is missing")
             previous, pending, position = (form, taken), table, taken.end
             self._given.progress(position / len(text.data))
+
+    def _lost_digits(self, table: SavedTable) -> bool:
+        """Whether the first digits of the first address are missing, so that the mapping seems to span the address space.
+
+        No file is that large. Memory may be: the shadow of a sanitizer; so it has to be in a text that was pasted.
+        """
+        mappings = table.table.mappings
+        if len(mappings) < 2 or mappings[0].is_sum or mappings[0].end - mappings[0].start < _LARGEST_FILE:
+            return False
+        return mappings[0].is_file or self._pasted
 
     def left_out(self) -> str | None:
         """A sentence about the lines that are no part of a table; None without any."""
@@ -190,6 +206,8 @@ class _Reader:
         if at_end and not self._pasted and not self._given.partial:
             number = text.number(max(0, min(position, len(text.data) - 1)))
             raise FormatError(f"the file was cut off here ({why}): --partial takes what is whole", source=text.source, line=number)
+        if not table.table.mappings:
+            raise FormatError(f"nothing of this table is whole: {why}", source=text.source, line=text.number(min(position, len(text.data) - 1)))
         return self._cut(table, position, why)
 
     def _cut(self, table: SavedTable, position: int, why: str, *, say: bool = False) -> SavedTable:

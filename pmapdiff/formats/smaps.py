@@ -28,7 +28,7 @@ WHOLE_HEADER = re.compile(_HEADER.pattern + rb"$", re.MULTILINE)
 # The beginning of a header line, wherever it stands.
 HEADER_LINE = re.compile(rb"^[0-9a-f]{8,16}-[0-9a-f]{8,16}[ \t]+[r-][w-][x-][sp][ \t][^\n]*", re.MULTILINE)
 COUNTER_LINE = re.compile(rb"^(?:[A-Z]\w+:[ \t]+[0-9]+ kB|VmFlags:)", re.MULTILINE)
-_BEGINS = re.compile(HEADER_LINE.pattern + rb"(?<!\[rollup\])\n" + COUNTER_LINE.pattern, re.MULTILINE)
+_BEGINS = re.compile(HEADER_LINE.pattern + rb"(?<!\[rollup\])\n(?:Name:[ \t]|" + COUNTER_LINE.pattern + rb")", re.MULTILINE)
 _NEXT_HEADER = re.compile(rb"\n(?=[0-9a-f]{8,16}-[0-9a-f]{8,16} [r-])")
 _SIZE_HOLE = re.compile(rb"^(Size: *)(%8d|%d)", re.MULTILINE)
 _FLAGS = b"VmFlags:"
@@ -256,9 +256,13 @@ def _take(text: Text, position: int) -> Taken | None:
         try:
             (mapping,) = SmapsParser().parse(text.data[end : read.stop.position])
         except FormatError:
-            if not mappings:
-                raise text.error(read.stop.position, read.stop.reason) from None
-            return _taken(text, mappings, end, reason, "the last mapping has no counters")
+            if mappings:
+                return _taken(text, mappings, text.line(end)[1], reason, "the last mapping has no counters")
+            header = text.line(end)[0]
+            if header.index(b"-") < header.index(b" ") // 2:
+                # The first digits of the address are missing, so that it is not that of a mapping of this Size.
+                return None
+            raise text.error(read.stop.position, read.stop.reason) from None
         mappings.append(mapping)
         last, end = end, read.stop.position
     if len(mappings) < 2:

@@ -13,7 +13,12 @@ _QUOTED_ROW = re.compile(
     rb"^(?P<mark>[ \t]*>[ \t>|]*|[ \t|]+)(?=[0-9a-f]{8,16}(?:-[0-9a-f]{8,16} [r-][w-][x-][sp] |[ \t]+\d{1,17}(?:K[ \t]|[ \t]+[\dr-])))", re.MULTILINE
 )
 _MARGIN = re.compile(rb"\n[ \t>|]")
-_TABBED = re.compile(rb"^(?:[0-9a-f]{8,16}-[0-9a-f]{8,16}\t|[A-Z]\w+:[ ]*\t)[^\n]*", re.MULTILINE)
+# A header of maps with a tab between two of its fields, or a counter.
+_TABBED = re.compile(
+    rb"^(?:[0-9a-f]{8,16}-[0-9a-f]{8,16}(?:\t| +[r-][w-][x-][sp](?:\t| +[0-9a-f]{8,16}(?:\t| +[0-9a-f]+:[0-9a-f]+(?:\t| +\d+ *\t))))"
+    rb"|[A-Z]\w+: *\t)[^\n]*",
+    re.MULTILINE,
+)
 _FIELDS = re.compile(rb"([0-9a-f]{8,16}-[0-9a-f]{8,16})\s+([r-][w-][x-][sp])\s+([0-9a-f]{8,16})\s+([0-9a-f]+:[0-9a-f]+)\s+(\d+)(?:[ \t]+(\S.*))?")
 _COLOUR = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 _NO_BREAK_SPACE = "\xa0".encode()

@@ -37,7 +37,13 @@ ALLOWED = {
     "__main__": {"cli"},
 }
 # numpy is pandas' own; ctypes and friends are the standard library's.
-THIRD_PARTY = {"store": {"sqlalchemy", "alembic"}, "report": {"rich", "pandas"}, "schedule": {"crontab"}, "cli": {"typer"}}
+THIRD_PARTY = {
+    "formats": {"elftools", "zstandard"},
+    "store": {"sqlalchemy", "alembic"},
+    "report": {"rich", "pandas"},
+    "schedule": {"crontab"},
+    "cli": {"typer"},
+}
 
 
 def modules() -> Iterator[tuple[str, str, ast.Module]]:
