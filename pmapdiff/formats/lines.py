@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from pmapdiff.model import Mapping
 from pmapdiff.text import decode, printable
 
 _QUOTED_BYTES = 60
@@ -29,6 +32,16 @@ def quote(line: bytes) -> str:
 def overlap_warning(rows: int) -> str:
     """The warning about `rows` that begin before the one before them ends: mappings of one instant never do."""
     return f"{rows} of the rows overlap the one before: the process changed while its table was read"
+
+
+# With these an address space ends: every process has one of them.
+_LAST_NAMES = frozenset((b"[stack]", b"[vdso]", b"[vvar]", b"[vvar_vclock]", b"[vsyscall]", b"[vectors]", b"[sigpage]"))
+NO_END = "neither [stack] nor [vdso] is in it: the end may be missing"
+
+
+def has_end(mappings: Iterable[Mapping]) -> bool:
+    """Whether the end of an address space is among these mappings of a form that has the kernel's names."""
+    return any(mapping.name in _LAST_NAMES for mapping in mappings)
 
 
 # Where nothing else would show that a copy was cut at its end.

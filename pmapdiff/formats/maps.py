@@ -6,7 +6,7 @@ import re
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
-from pmapdiff.formats.lines import NO_LAST_END, overlap_warning, quote
+from pmapdiff.formats.lines import NO_END, NO_LAST_END, has_end, overlap_warning, quote
 from pmapdiff.formats.smaps import BACKWARDS, HEADER_LINE, WHOLE_HEADER, parse_header
 from pmapdiff.model import Mapping, MappingTable
 
@@ -68,6 +68,8 @@ def _take(text: Text, position: int) -> Taken | None:
     warnings = [overlap_warning(overlaps)] if overlaps else []
     if text.unfinished is not None and end == len(text.data):
         warnings.append(NO_LAST_END)
+    elif not has_end(mappings):
+        warnings.append(NO_END)
     return Taken(SavedTable(MappingTable(tuple(mappings)), "maps", text.source, warnings=tuple(warnings)), end, reason=reason)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, Parse, SavedTable, Taken, Text
 from pmapdiff.formats.dates import date_in
-from pmapdiff.formats.lines import quote
+from pmapdiff.formats.lines import has_end, quote
 from pmapdiff.formats.tidy import is_frame
 from pmapdiff.model import MappingTable
 
@@ -24,8 +24,6 @@ _LARGEST_FILE = 1 << 44
 _PID_OF_COMMAND = re.compile(rb"/proc/([1-9]\d{0,9})/(?:task/\d+/)?(?:smaps|maps)\b")
 # What is left of a row that was cut: it begins with an address, or has perms in it.
 _PIECE_OF_ROW = re.compile(rb"(?:0x)?(?=[a-f]*[0-9])[0-9a-f]{5,16}(?:[-\s]|$)|.*(?:^|\s)[r-][w-][x-][sp-]-?(?:\s|$)")
-# With one of these an address space ends: what follows at lower addresses is of another process.
-_LAST_NAMES = frozenset((b"[stack]", b"[vdso]", b"[vvar]", b"[vvar_vclock]", b"[vsyscall]", b"[vectors]", b"[sigpage]"))
 
 
 def tables_in(text: Text, forms: Iterable[LineForm], given: Parse) -> list[SavedTable]:
@@ -188,7 +186,8 @@ class _Reader:
         if next_one[0].start >= last[0].end:
             goes_on = between.first == taken.end
         else:
-            goes_on = taken.end == found[0] and not any(mapping.name in _LAST_NAMES for mapping in taken.table.table.mappings)
+            # What follows at lower addresses is of another process if this one was at its end.
+            goes_on = taken.end == found[0] and not has_end(taken.table.table.mappings)
         return self._text.error(taken.end, taken.reason or f"not a line of {form.name}: {quote(self._text.line(taken.end)[0])}") if goes_on else None
 
     def _ended(self, table: SavedTable, taken: Taken, between: _Between) -> SavedTable:

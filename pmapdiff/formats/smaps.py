@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.counter_lines import MEMO_LIMIT, CounterLines, FixedForm, LineError, Numbers, parse_lines
-from pmapdiff.formats.lines import NO_LAST_END, overlap_warning
+from pmapdiff.formats.lines import NO_END, NO_LAST_END, has_end, overlap_warning
 from pmapdiff.model import COUNTER_INDEX, Mapping, MappingTable, layout_of
 from pmapdiff.text import decode, printable
 
@@ -289,6 +289,8 @@ def _taken(text: Text, mappings: list[Mapping], end: int, reason: str | None, cu
     warnings = [overlap_warning(overlaps)] if overlaps else []
     if text.unfinished is not None and end == len(text.data) and cut is None:
         warnings.append(NO_LAST_END)
+    elif cut is None and not has_end(mappings):
+        warnings.append(NO_END)
     return Taken(SavedTable(MappingTable(tuple(mappings)), "smaps", text.source, warnings=tuple(warnings)), end, cut=cut, reason=reason)
 
 

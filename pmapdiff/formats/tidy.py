@@ -15,7 +15,7 @@ _QUOTED_ROW = re.compile(
 _MARGIN = re.compile(rb"\n[ \t>|]")
 # A header of maps with a tab between two of its fields, or a counter.
 _TABBED = re.compile(
-    rb"^(?:[0-9a-f]{8,16}-[0-9a-f]{8,16}(?:\t| +[r-][w-][x-][sp](?:\t| +[0-9a-f]{8,16}(?:\t| +[0-9a-f]+:[0-9a-f]+(?:\t| +\d+ *\t))))"
+    rb"^(?:[0-9a-f]{8,16}-[0-9a-f]{8,16}(?:\t| +[r-][w-][x-][sp](?:\t| +[0-9a-f]{8,16}(?:\t| +[0-9a-f]+:[0-9a-f]+(?:\t| +\d+\t))))"
     rb"|[A-Z]\w+: *\t)[^\n]*",
     re.MULTILINE,
 )
