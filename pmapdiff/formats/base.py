@@ -24,6 +24,8 @@ DETECT_BYTES = 65536
 _MOST_OVERLAPS = 256
 # 2 to the power of 64 bytes, with room for a file of several processes' worth of shared pages.
 _MOST_KIB = 1 << 56
+# The year 9000, in µs.
+_LAST_US = 221_845_392_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def _import_forms() -> None:
 
 
 def _plausible(saved: SavedTable) -> SavedTable:
-    """The same table. Raises FormatError for one that no address space can be, whatever its lines look like."""
+    """The same table. Raises FormatError for one that no address space can be, or of a process or time that cannot be."""
     mappings = saved.table.mappings
     highest = overlapping = 0
     for mapping in mappings:
@@ -190,6 +192,10 @@ def _plausible(saved: SavedTable) -> SavedTable:
     # A read that was torn has one at each place where it broke.
     if overlapping > _MOST_OVERLAPS:
         raise FormatError(f"{overlapping:,} mappings overlap others: this is no table of one process", source=saved.source)
+    if any(number is not None and not 0 <= number < 1 << 31 for number in (saved.pid, saved.ppid, saved.threads)):
+        raise FormatError("it has a pid, or a number of threads, that no process has", source=saved.source)
+    if saved.taken_at_us is not None and not 0 <= saved.taken_at_us < _LAST_US:
+        raise FormatError("it says a time that no clock shows", source=saved.source)
     if any(value is not None and value >= _MOST_KIB for value in saved.table.totals.figures):
         raise FormatError("the counters add up to more than any address space holds", source=saved.source)
     return saved

@@ -40,7 +40,9 @@ def place_of(path: str) -> tuple[int, str] | None:
 def tables_of_tree(files: Iterable[TreeFile], read: Reader) -> list[SavedTable]:
     """The tables of these files, one a process; again one if a process comes a second time. Other files are read as texts of their own."""
     tables: list[SavedTable] = []
-    waiting: dict[int, dict[str, TreeFile]] = {}
+    # What was copied in one go is one moment, though its files are some milliseconds apart.
+    looks: list[dict[int, dict[str, TreeFile]]] = []
+    last_look: dict[int, int] = {}
     for file in files:
         place = place_of(file.path)
         if place is None:
@@ -48,29 +50,29 @@ def tables_of_tree(files: Iterable[TreeFile], read: Reader) -> list[SavedTable]:
                 tables += read(file, None)
             continue
         pid, name = place
-        process = waiting.setdefault(pid, {})
-        if name in process:
-            # A second look at the same process.
-            tables += _tables_of(pid, process, read)
-            process.clear()
-        process[name] = file
-    for pid, process in waiting.items():
-        tables += _tables_of(pid, process, read)
+        number = last_look.get(pid, -1)
+        if number < 0 or name in looks[number][pid]:
+            # Another look at the same process, or the first one.
+            number = last_look[pid] = number + 1
+            if number == len(looks):
+                looks.append({})
+            looks[number][pid] = {}
+        looks[number][pid][name] = file
+    for look in looks:
+        times = [file.modified_us for process in look.values() for name, file in process.items() if name in _TABLES and file.modified_us is not None]
+        for pid, process in look.items():
+            tables += _tables_of(pid, process, min(times, default=None), read)
     return tables
 
 
-def _tables_of(pid: int, files: dict[str, TreeFile], read: Reader) -> list[SavedTable]:
+def _tables_of(pid: int, files: dict[str, TreeFile], moment_us: int | None, read: Reader) -> list[SavedTable]:
     """The table of one process, of the richest of its files: none of a kernel thread, which has only empty ones."""
     found = {name: read(files[name], (name,)) for name in _TABLES if name in files and files[name].data.strip()}
-    if not found:
-        return []
-    if "smaps" in found:
-        # Its sums are better than those of another read.
-        found.pop("smaps_rollup", None)
-    tables = found.get("smaps") or found.get("maps") or found["smaps_rollup"]
+    smaps, maps, rollup = (found.get(name, []) for name in _TABLES)
+    tables = smaps or maps or rollup
     totals = None
-    if "smaps" not in found and "maps" in found and "smaps_rollup" in found:
-        counted, rows = found["smaps_rollup"][0].table.totals, tables[0].table.totals
+    if maps and rollup and not smaps:
+        counted, rows = rollup[0].table.totals, maps[0].table.totals
         totals = Totals(rows.mappings, (rows.figures[0], *counted.figures[1:]))
     about = _status_of(files["status"].data) if "status" in files else {}
     if "cmdline" in files:
@@ -81,7 +83,6 @@ def _tables_of(pid: int, files: dict[str, TreeFile], read: Reader) -> list[Saved
         about["comm"] = match[1]
     if "cgroup" in files and (match := _CGROUP.search(files["cgroup"].data)):
         about["cgroup"] = match[1]
-    moment_us = next((file.modified_us for name in _TABLES if (file := files.get(name)) is not None and file.modified_us is not None), None)
     return [replace(table, pid=pid, totals=totals, taken_at_us=table.taken_at_us or moment_us, **about) for table in tables]
 
 

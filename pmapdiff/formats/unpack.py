@@ -24,7 +24,7 @@ _ELF = b"\x7fELF"
 
 
 def _gunzip(packed: BinaryIO) -> Iterator[bytes]:
-    with gzip.GzipFile(fileobj=packed) as stream:
+    with gzip.GzipFile(fileobj=packed, mode="rb") as stream:
         while chunk := stream.read(_CHUNK):
             yield chunk
 
