@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import lt
 
 from pmapdiff.model import Mapping
 from pmapdiff.text import decode, printable
@@ -27,6 +28,12 @@ def quote(line: bytes) -> str:
     """The beginning of a line for an error message, harmless on a terminal."""
     more = "…" if len(line) > _QUOTED_BYTES else ""
     return f"'{printable(decode(line[:_QUOTED_BYTES]))}{more}'"
+
+
+def count_overlaps(mappings: Sequence[Mapping]) -> int:
+    """How many of these mappings, in their order, begin before the one before them ends."""
+    starts, ends = [mapping[0] for mapping in mappings], [mapping[1] for mapping in mappings]
+    return sum(map(lt, starts[1:], ends))
 
 
 def overlap_warning(rows: int) -> str:

@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pmapdiff.errors import FormatError, NotFoundError, UsageError
 from pmapdiff.formats.base import Parse, SavedTable, all_forms, no_progress, parse_file
+from pmapdiff.formats.lines import count_overlaps
 from pmapdiff.formats.proc_tree import KNOWN_FILES, TreeFile, place_of, tables_of_tree
 from pmapdiff.formats.texts import read_part
 from pmapdiff.formats.unpack import spooled, unpack
@@ -129,7 +129,7 @@ def saved_capture(saved: SavedTable, pid: int | None = None) -> Capture:
         saved.cgroup,
         unit=saved.unit,
     )
-    torn = any(following.start < previous.end for previous, following in pairwise(saved.table.mappings))
+    torn = count_overlaps(saved.table.mappings) > 0
     status, note = Status.COMPLETE, None
     if saved.partial is not None:
         status, note = Status.PARTIAL, saved.partial

@@ -12,6 +12,7 @@ _RULE = rb"::::::::::::::"
 _TITLE = re.compile(rb"^(?:==> (?P<path>[^\n]{1,4096}) <==|" + _RULE + rb"\n(?P<page>[^\n]{1,4096})\n" + _RULE + rb")\n", re.MULTILINE)
 # grep -H, with or without -n.
 _PREFIX = re.compile(rb"^(?P<path>(?:[^\s:]*/)?\d{1,10}/(?:task/\d{1,10}/)?(?:smaps|maps|smaps_rollup|status|stat|comm|cmdline)):", re.MULTILINE)
+_NEWLINE = 10
 _LINE_NUMBER = re.compile(rb"\d{1,9}:")
 
 
@@ -35,13 +36,11 @@ def split_sections(data: bytes) -> list[TreeFile] | None:
 
 def _lines_with(start: bytes, data: bytes) -> Iterator[int]:
     """Where the lines begin that begin like this."""
-    position = 0 if data.startswith(start) else data.find(b"\n" + start) + 1
-    while position or data.startswith(start):
-        yield position
-        found = data.find(b"\n" + start, position)
-        if found < 0:
-            return
-        position = found + 1
+    position = data.find(start)
+    while position >= 0:
+        if position == 0 or data[position - 1] == _NEWLINE:
+            yield position
+        position = data.find(start, position + 1)
 
 
 def _unprefixed(data: bytes) -> list[TreeFile]:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.counter_lines import MEMO_LIMIT, CounterLines, FixedForm, LineError, Numbers, parse_lines
-from pmapdiff.formats.lines import NO_END, NO_LAST_END, has_end, overlap_warning
+from pmapdiff.formats.lines import NO_END, NO_LAST_END, count_overlaps, has_end, overlap_warning
 from pmapdiff.model import COUNTER_INDEX, Mapping, MappingTable, layout_of
 from pmapdiff.text import decode, printable
 
@@ -283,9 +282,9 @@ def _take(text: Text, position: int) -> Taken | None:
 
 
 def _taken(text: Text, mappings: list[Mapping], end: int, reason: str | None, cut: str | None = None) -> Taken:
-    if any(mapping.layout is not None and "Name" in mapping.layout.extra_labels for mapping in mappings):
+    if any("Name" in layout.extra_labels for layout in {mapping.layout for mapping in mappings} if layout is not None):
         mappings = [_with_name(mapping) for mapping in mappings]
-    overlaps = sum(following.start < previous.end for previous, following in pairwise(mappings))
+    overlaps = count_overlaps(mappings)
     warnings = [overlap_warning(overlaps)] if overlaps else []
     if text.unfinished is not None and end == len(text.data) and cut is None:
         warnings.append(NO_LAST_END)

@@ -12,7 +12,8 @@ _FRAME = re.compile(
 _QUOTED_ROW = re.compile(
     rb"^(?P<mark>[ \t]*>[ \t>|]*|[ \t|]+)(?=[0-9a-f]{8,16}(?:-[0-9a-f]{8,16} [r-][w-][x-][sp] |[ \t]+\d{1,17}(?:K[ \t]|[ \t]+[\dr-])))", re.MULTILINE
 )
-_MARGIN = re.compile(rb"\n[ \t>|]")
+# What is longer was written by a program.
+_LONGEST_QUOTATION = 16 << 20
 # A header of maps with a tab between two of its fields, or a counter.
 _TABBED = re.compile(
     rb"^(?:[0-9a-f]{8,16}-[0-9a-f]{8,16}(?:\t| +[r-][w-][x-][sp](?:\t| +[0-9a-f]{8,16}(?:\t| +[0-9a-f]+:[0-9a-f]+(?:\t| +\d+\t))))"
@@ -55,7 +56,7 @@ def _unquoted(data: bytes) -> bytes:
     """A text without the margin of the paragraphs that have rows of a table in them."""
     parts: list[bytes] = []
     position = 0
-    if _MARGIN.search(data) is None and not data.startswith((b" ", b"\t", b">", b"|")):
+    if len(data) > _LONGEST_QUOTATION:
         return data
     while (match := _QUOTED_ROW.search(data, position)) is not None:
         # A mark of a mail may lack its space where a line is empty.
