@@ -9,8 +9,9 @@ from sqlalchemy import Integer, LargeBinary, Table, Text, func, or_, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import FIGURES, Mapping
-from pmapdiff.store.load import TableReader, totals_of_capture
+from pmapdiff.store.load import totals_of_capture
 from pmapdiff.store.schema import LASTING, STATUSES, WITH_TABLE, capture, metadata, process, snapshot, totals, usage
+from pmapdiff.store.tables import TableReader
 from pmapdiff.text import digest_of
 
 TextOf = Callable[[Iterable[Mapping]], bytes]

@@ -13,8 +13,8 @@ from pmapdiff.model import FIGURES, Capture, Mapping, MappingTable, Totals
 from pmapdiff.model.counters import VOLATILE
 from pmapdiff.store.bulk import Interner, fetch_tuples, insert_rows
 from pmapdiff.store.known import GeometryKey, KnownProcess, OpenRow
-from pmapdiff.store.load import load_table
 from pmapdiff.store.schema import GEOMETRY, LASTING, mapping, to_signed, totals, usage
+from pmapdiff.store.tables import load_table
 
 _SIGNED_LIMIT = (1 << 63) - 1
 _CLOSE_USAGE = (

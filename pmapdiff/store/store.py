@@ -11,15 +11,22 @@ from sqlalchemy import Column, Engine, Select, and_, func, or_, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.errors import NotFoundError, StoreError
-from pmapdiff.model import Capture, Mapping, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
+from pmapdiff.model import Mapping, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
 from pmapdiff.store.append import Appender
 from pmapdiff.store.bulk import chunks
 from pmapdiff.store.engine import READING, current_revision, open_engine, pruning_engine
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
 from pmapdiff.store.known import KnownProcess
-from pmapdiff.store.load import TableReader, capture_query, captures_of, snapshot_query, snapshot_ref, stored_capture, totals_of_capture
+from pmapdiff.store.load import (
+    capture_query,
+    snapshot_query,
+    snapshot_ref,
+    stored_capture,
+    totals_of_capture,
+)
 from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, metadata, process, snapshot, string, totals, usage
 from pmapdiff.store.trouble import shown_location, sqlite_path, translated_errors
+from pmapdiff.store.walk import walk_series
 from pmapdiff.text import printable
 from pmapdiff.units import format_moment_local
 
@@ -211,12 +218,11 @@ class Store:
         """Several snapshots as of one moment of the store. What two tables of a process have in common is the same object."""
         return list(self.walk(refs, wanted))
 
-    def walk(self, refs: Iterable[SnapshotRef], wanted: ProcessFilter = EVERYTHING) -> Iterator[Snapshot]:
-        """Likewise, one after the other: for a series that is too long to be held at once."""
+    def walk(self, refs: Iterable[SnapshotRef], wanted: ProcessFilter = EVERYTHING, *, tables: bool = True) -> Iterator[Snapshot]:
+        """Likewise, one after the other: for a series that is too long to be held at once; without `tables` there are totals alone."""
         with self._reading() as connection:
-            reader = TableReader(connection)
-            for ref in refs:
-                yield self._load(connection, reader, ref, wanted)
+            ids = None if wanted.everything else self._process_ids(connection, wanted)
+            yield from walk_series(connection, list(refs), ids, tables=tables)
 
     def refs(self, since_us: int | None = None, until_us: int | None = None, wanted: ProcessFilter = EVERYTHING) -> list[SnapshotRef]:
         """The snapshots between two moments (µs since the epoch, both included) that hold a wanted process, the oldest first."""
@@ -230,14 +236,6 @@ class Store:
                 ids = self._process_ids(connection, wanted)
                 query = query.where(snapshot.c.id.in_(select(capture.c.snapshot_id).where(capture.c.process_id.in_(ids))))
             return [snapshot_ref(row) for row in connection.execute(query)]
-
-    def _load(self, connection: Connection, reader: TableReader, ref: SnapshotRef, wanted: ProcessFilter) -> Snapshot:
-        assert ref.id is not None
-        captures: list[Capture] = []
-        for stored in captures_of(connection, ref.id, None if wanted.everything else self._process_ids(connection, wanted)):
-            item = stored.capture
-            captures.append(item._replace(table=reader.table(stored.process_id, ref.id)) if item.totals is not None else item)
-        return Snapshot(ref, tuple(captures))
 
     def snapshots(self, limit: int | None = None) -> list[SnapshotSummary]:
         """The newest snapshots (all of them without a limit), oldest first."""
