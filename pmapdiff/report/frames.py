@@ -1,4 +1,4 @@
-"""Results as pandas frames: for notebooks, and what CSV is written from.
+"""Results as pandas frames: for notebooks, and what the CSV of lists and comparisons is written from.
 
 Figures are nullable integers (`Int64`) in KiB: a missing value is `<NA>`, never 0. Addresses are "0x…" strings, moments
 aware UTC timestamps; text is the stranger's own, not yet safe to print.
@@ -12,42 +12,34 @@ from typing import TYPE_CHECKING, Any
 
 from pmapdiff.align import History
 from pmapdiff.compare import Comparison, ProcessComparison
-from pmapdiff.model import COUNTERS, FIGURES, Mapping, Snapshot, SnapshotRef
+from pmapdiff.model import FIGURES, Mapping, Snapshot, SnapshotRef
 from pmapdiff.model.mapping import SUM_PERMS, known_perms
 from pmapdiff.report.base import View
+from pmapdiff.report.columns import Kind, kind_of
 from pmapdiff.report.families import summarise
+from pmapdiff.report.flat import MAPPINGS, Flat
 from pmapdiff.report.regions import figure_name, rows_of
-from pmapdiff.report.rows import chosen_rows
 from pmapdiff.report.shape import choose, sort_key
 from pmapdiff.store import ProcessSummary, SnapshotSummary
-from pmapdiff.text import decode
-from pmapdiff.units import to_datetime
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ENDS = ("taken_at_before", "taken_at", "pid", "pid_before", "command", "match")
-_OTHER_COUNTERS = tuple((i, c.attribute) for i, c in enumerate(COUNTERS) if c.attribute not in FIGURES)
-_TEXT = frozenset(
-    (
-        *("command", "command_line", "match", "change", "family", "family_reason", "name", "path", "perms", "offset", "device", "vm_flags", "status"),
-        *("host", "label", "source", "start", "end", "start_before", "end_before", "region"),
-    )
-)
 
 
 def _frame(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
     import pandas as pd
 
+    types: dict[Kind, Any] = {Kind.INTEGER: "Int64", Kind.UNSIGNED: "UInt64", Kind.FLAG: "boolean", Kind.WORD: "string", Kind.TEXT: "string"}
     frame = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
     for name in columns:
-        if name.startswith("taken_at"):
-            frame[name] = pd.to_datetime(frame[name], utc=True)
-        elif name in _TEXT or name == "possibly":
-            frame[name] = frame[name].astype("string" if name in _TEXT else "boolean")
+        kind = kind_of(name)
+        if kind is Kind.MOMENT:
+            # By way of Int64, because a float has no microseconds.
+            frame[name] = pd.to_datetime(frame[name].astype("Int64"), unit="us", utc=True)
         else:
-            # Inodes use all 64 bits; everything else fits the signed type.
-            frame[name] = frame[name].astype("UInt64" if name == "inode" else "Int64")
+            frame[name] = frame[name].astype(types[kind])
     return frame
 
 
@@ -60,42 +52,22 @@ def _span(mappings: Sequence[Mapping]) -> tuple[str | None, str | None]:
     return (hex(mappings[0].start), hex(max(m.end for m in mappings))) if mappings and not mappings[0].is_sum else (None, None)
 
 
+def flat_frame(flat: Flat, view: View | None = None) -> pd.DataFrame:
+    """A flat table as a frame: all of it, so of as many snapshots as there is memory for."""
+    view = view or View()
+    rows = ((*block.head, *cells) for block in flat.table.blocks(flat.snapshots, view) for cells in block.rows.cells())
+    return _frame(flat.table.columns(view), rows)
+
+
 def mapping_frame(snapshot: Snapshot, view: View | None = None) -> pd.DataFrame:
     """One row a mapping of a snapshot, with every counter and its family."""
-    view = view or View()
-    columns = (
-        *("snapshot_id", "taken_at", "pid", "command", "status", "start", "end", "perms", "offset", "device", "inode", "name", "family"),
-        *(("family_reason",) if view.explain else ()),
-        "vm_flags",
-        *FIGURES,
-        *(name for _, name in _OTHER_COUNTERS),
-    )
-    rows = (
-        (
-            *(snapshot.ref.id, to_datetime(snapshot.ref.taken_at_us), capture.process.pid, capture.process.name, capture.status.value),
-            *(
-                *((None, None) if m.is_sum else (hex(m.start), hex(m.end))),
-                known_perms(m.perms),
-                _hex(m.offset),
-                m.device,
-                m.inode,
-                decode(m.name),
-                *verdict[: 1 + view.explain],
-            ),
-            None if m.flags is None else decode(m.flags).strip(),
-            *m.figures,
-            *(m.counters[i] for i, _ in _OTHER_COUNTERS),
-        )
-        for capture in snapshot.captures
-        for m, verdict in chosen_rows(capture, view)
-    )
-    return _frame(columns, rows)
+    return flat_frame(Flat(MAPPINGS, (snapshot,)), view)
 
 
 def _ends(comparison: Comparison, process: ProcessComparison) -> tuple[Any, ...]:
     pid_before = None if process.before is None else process.before.process.pid
     pid = process.process.pid
-    moments = (to_datetime(comparison.before.taken_at_us), to_datetime(comparison.after.taken_at_us))
+    moments = (comparison.before.taken_at_us, comparison.after.taken_at_us)
     return (*moments, pid, pid_before, process.process.name, process.match.value)
 
 
@@ -150,7 +122,7 @@ def family_total_frame(snapshot: Snapshot, view: View) -> pd.DataFrame:
     """One row a family over all processes of a snapshot; with reasons, one row a family and rule."""
     summary = summarise(snapshot, view)
     columns = ("snapshot_id", "taken_at", "processes", "family", *(("family_reason",) if view.explain else ()), "mappings", *FIGURES)
-    start = (snapshot.ref.id, to_datetime(snapshot.ref.taken_at_us), summary.processes)
+    start = (snapshot.ref.id, snapshot.ref.taken_at_us, summary.processes)
     parts = [part for row in summary.families for part in (row.rules if view.explain else [row])]
     rows = ((*start, part.family, *((part.reason,) if view.explain else ()), part.totals.mappings, *part.totals.figures) for part in parts)
     return _frame(columns, rows)
@@ -192,7 +164,7 @@ def history_frame(history: History, view: View | None = None) -> pd.DataFrame:
                     status = None if capture is None else capture.status.value
                     process = service.process if capture is None else capture.process
                     yield (
-                        *(ref.id, to_datetime(ref.taken_at_us), ref.host, process.pid, process.name, status, *about),
+                        *(ref.id, ref.taken_at_us, ref.host, process.pid, process.name, status, *about),
                         *(
                             (hex(sample.start), hex(sample.end))
                             if sample is not None and sample.mappings and label.perms != SUM_PERMS
@@ -205,7 +177,7 @@ def history_frame(history: History, view: View | None = None) -> pd.DataFrame:
 
 
 def _ref_cells(ref: SnapshotRef) -> tuple[Any, ...]:
-    return (ref.id, to_datetime(ref.taken_at_us), ref.host, ref.label, ref.source)
+    return (ref.id, ref.taken_at_us, ref.host, ref.label, ref.source)
 
 
 def snapshot_frame(summaries: Sequence[SnapshotSummary]) -> pd.DataFrame:
@@ -234,7 +206,7 @@ def process_summary_frame(summaries: Sequence[ProcessSummary]) -> pd.DataFrame:
     rows = (
         (
             *(row.process.pid, row.process.name, row.process.command_line, row.host, row.captures, row.read_us),
-            *(cell for ref in (row.first, row.last) for cell in (ref.id, to_datetime(ref.taken_at_us))),
+            *(cell for ref in (row.first, row.last) for cell in (ref.id, ref.taken_at_us)),
             *(totals.get(name) for name in shown for totals in (row.totals_first, row.totals_last)),
         )
         for row in summaries

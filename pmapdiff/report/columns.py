@@ -1,0 +1,45 @@
+"""What kind of value each column of a flat table holds: for all forms that have types, or cells that must be made safe."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class Kind(Enum):
+    """What the cells of a column are; each may be missing (None) besides."""
+
+    INTEGER = auto()
+    """A number that fits 64 bits with a sign."""
+    UNSIGNED = auto()
+    """A number that uses all 64 bits."""
+    FLAG = auto()
+    MOMENT = auto()
+    """µs since the epoch."""
+    WORD = auto()
+    """Text of known shape: an address, permissions, the name of a family."""
+    TEXT = auto()
+    """Text that strangers chose, exact and not yet safe to print."""
+
+
+_TEXTS = frozenset(
+    ("command", "command_line", "exe", "cgroup", "unit", "container", "name", "path", "vm_flags", "host", "label", "source", "selection")
+)
+_WORDS = frozenset(
+    (
+        *("match", "change", "family", "family_reason", "perms", "offset", "device", "status", "region"),
+        *("start", "end", "start_before", "end_before"),
+    )
+)
+
+
+def kind_of(column: str) -> Kind:
+    """The kind of a column, by its name, which means the same in every table."""
+    if column in _TEXTS:
+        return Kind.TEXT
+    if column in _WORDS:
+        return Kind.WORD
+    if column.startswith(("taken_at", "started_at")):
+        return Kind.MOMENT
+    if column == "possibly":
+        return Kind.FLAG
+    return Kind.UNSIGNED if column == "inode" else Kind.INTEGER
