@@ -40,7 +40,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "formats": {"elftools", "zstandard"},
     "store": {"sqlalchemy", "alembic"},
-    "report": {"rich", "pandas"},
+    "report": {"rich", "pandas", "pyarrow", "prometheus_client"},
     "schedule": {"crontab"},
     "cli": {"typer"},
 }
@@ -100,7 +100,7 @@ def test_no_module_is_a_book() -> None:
     assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
-HEAVY = {"pandas", "numpy", "alembic", "rich", "matplotlib", "mako"}
+HEAVY = {"pandas", "numpy", "alembic", "rich", "matplotlib", "mako", "pyarrow", "prometheus_client"}
 SPY = """
 import os, sys
 really = os._exit
