@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 # A line is worth drawing when something takes longer than this.
 _AFTER_S = 1.0
@@ -40,3 +44,14 @@ class ProgressLine:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
             self._drawn = False
+
+
+def counted(items: Iterable[_T], number: int, what: str) -> Iterator[_T]:
+    """The same items; on a terminal one can see how many of so many have been taken already."""
+    line = ProgressLine()
+    try:
+        for done, item in enumerate(items):
+            line.draw(f"{done:,} of {number:,} {what}")
+            yield item
+    finally:
+        line.clear()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,12 +19,9 @@ from pmapdiff.cli._app import (
     parse_threshold,
     screen_view,
 )
-from pmapdiff.cli._progress import ProgressLine
+from pmapdiff.cli._progress import counted
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import printable
-
-if TYPE_CHECKING:
-    from pmapdiff.model import Snapshot
 
 
 @command(
@@ -86,21 +82,10 @@ def history(
         wanted, regions = ProcessFilter(frozenset(pid or ())), RegionFilter(region, family, name)
     since_us, until_us = (None if text is None else store.moment(argument_text(text)) for text in (since, until))
     refs = store.refs(since_us, until_us, wanted)
-    found = regions.apply(trace(_shown(store.walk(refs, wanted), len(refs)), store.last_seen(wanted), classifier=classifier))
+    found = regions.apply(trace(counted(store.walk(refs, wanted), len(refs), "snapshots"), store.last_seen(wanted), classifier=classifier))
     if not found.services:
         raise NotFoundError(_nothing(region, family, name, bool(refs)))
     write_report("history", form, found, view, sys.stdout)
-
-
-def _shown(snapshots: Iterator[Snapshot], number: int) -> Iterator[Snapshot]:
-    """The same snapshots; on a terminal one can see how many they are already."""
-    line = ProgressLine()
-    try:
-        for done, snapshot in enumerate(snapshots):
-            line.draw(f"{done:,} of {number:,} snapshots")
-            yield snapshot
-    finally:
-        line.clear()
 
 
 def _nothing(region: str | None, family: str | None, name: str | None, any_snapshot: bool) -> str:

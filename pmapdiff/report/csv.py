@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # A host has a few thousand names, each of them in very many rows.
-_safe = lru_cache(maxsize=1 << 16)(csv_cell)
+_safe = lru_cache(maxsize=1 << 14)(csv_cell)
 _TEXT_OF: dict[Kind, Callable[[Any], str]] = {Kind.TEXT: _safe, Kind.MOMENT: format_moment_utc, Kind.FLAG: lambda flag: "true" if flag else "false"}
 
 

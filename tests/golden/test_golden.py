@@ -58,6 +58,11 @@ CASES = {
     "snapshots-160.txt": (160, ["snapshots"]),
     "processes-80.txt": (80, ["processes"]),
     "processes-160.txt": (160, ["processes"]),
+    "export.csv": (None, ["export", "only-x"]),
+    "export.jsonl": (None, ["export", "--table", "processes", "--format", "jsonl"]),
+    "export-snapshots.csv": (None, ["export", "--table", "snapshots"]),
+    "export.prom": (None, ["export", "after", "--openmetrics", "-"]),
+    "export-only-x.prom": (None, ["export", "--openmetrics", "-"]),
 }
 
 

@@ -12,8 +12,14 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from programs import PROGRAMS, Runner, Target, header_names
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
+
+from pmapdiff.report.flat import TABLES
+from pmapdiff.text import printable
 
 BASE = 0x100000000000
 COMM = b"=\x1b]0;x\x07|\n@a"
@@ -138,7 +144,8 @@ def test_messages_are_harmless(run: Runner, names: list[str]) -> None:
 
 def test_csv_has_no_formulas(run: Runner, names: list[str]) -> None:
     compare = ["compare", "1", "2", "--by"]
-    for args in (["show"], [*compare, "region"], [*compare, "family"], [*compare, "process"], ["snapshots"], ["processes"]):
+    export = [["export", "--table", table] for table in TABLES]
+    for args in (["show"], [*compare, "region"], [*compare, "family"], [*compare, "process"], ["snapshots"], ["processes"], *export):
         result = run.here(*args, "--format", "csv").ok()
         is_harmless(result.out)
         header, *rows = list(csv.reader(io.StringIO(result.out, newline="")))
@@ -151,6 +158,25 @@ def test_csv_has_no_formulas(run: Runner, names: list[str]) -> None:
                 if cell.startswith(("=", "+", "-", "@", "\t", "\r")):
                     # A number may be negative, permissions may be ---p.
                     assert re.fullmatch(r"-\d+", cell) or title == "perms", (title, cell)
+    assert names
+
+
+def test_exported_rows_are_exact(run: Runner, names: list[str], tmp_path: Path) -> None:
+    lines = run.here("export", "latest", "--format", "jsonl").ok().out.splitlines()
+    assert all(line.isascii() for line in lines)
+    assert [json.loads(line)["name"] for line in lines] == names
+    run.here("export", "latest", "--output", tmp_path / "x.parquet").ok()
+    table = pyarrow.parquet.read_table(tmp_path / "x.parquet")
+    assert table["name"].to_pylist() == names
+    assert set(table["command"].to_pylist()) == {COMM.decode()}
+
+
+def test_metrics_are_harmless(run: Runner, names: list[str]) -> None:
+    text = run.here("export", "--openmetrics", "-").ok().out
+    is_harmless(text)
+    for parse in (parse_openmetrics, parse_prometheus):
+        labels = [sample.labels for family in parse(text) for sample in family.samples if "pid" in sample.labels]
+        assert {each["command"] for each in labels} == {printable(COMM.decode())}
     assert names
 
 

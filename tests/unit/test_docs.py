@@ -191,6 +191,26 @@ def test_every_form_family_status_and_word_is_documented() -> None:
     assert {*FAMILIES, *KINDS, *(match.value for match in Match), *(status.value for status in Status)} <= code_words(DOCS / "concepts.md")
 
 
+def test_every_column_and_metric_of_an_export_is_documented(samples: Path) -> None:
+    from pmapdiff.model import COUNTERS, FIGURES
+    from pmapdiff.report import View, forms_of
+    from pmapdiff.report.flat import TABLES
+
+    words = code_words(DOCS / "export.md")
+    columns = {name for table in TABLES.values() for name in table.columns(View())}
+    # Those are described with the view.
+    figures = {*FIGURES, *(counter.attribute for counter in COUNTERS)}
+    assert not sorted(columns - figures - words)
+    assert figures <= code_words(DOCS / "sql.md")
+    assert {*TABLES} <= words
+    text = (DOCS / "export.md").read_text()
+    assert all(f"--format {form}" in text or f".{form}" in text for form in forms_of("export"))
+    metrics = embed.run_session("$ pmapdiff --db sample_snapshots/redis.db export loaded --openmetrics -\n", samples)
+    names = set(re.findall(r"^# TYPE (\w+) gauge$", metrics, re.MULTILINE))
+    assert len(names) > 15
+    assert not sorted(names - words)
+
+
 def test_the_page_on_families_has_every_family() -> None:
     from pmapdiff.align import FAMILIES
 
