@@ -16,6 +16,7 @@ from pmapdiff.align.labels import object_name
 from pmapdiff.align.moved import pair_moved
 from pmapdiff.align.overlaps import Region, regions
 from pmapdiff.model import Mapping
+from pmapdiff.model.mapping import perms_agree
 
 
 def unequal_parts(before: Sequence[Mapping], after: Sequence[Mapping]) -> tuple[list[int], list[int]]:
@@ -75,7 +76,7 @@ def _component(found: Region, before: Sequence[Mapping], after: Sequence[Mapping
     if not ours or not theirs:
         return Component(ours, theirs)
     if len(ours) == 1 == len(theirs):
-        return Component(ours, theirs, relation, 1, 1, before[ours[0]].perms != after[theirs[0]].perms)
+        return Component(ours, theirs, relation, 1, 1, not perms_agree(before[ours[0]].perms, after[theirs[0]].perms))
     parts, reprotected = _meetings([before[i] for i in ours], [after[j] for j in theirs])
     return Component(ours, theirs, relation, parts[0], parts[1], reprotected)
 
@@ -100,7 +101,7 @@ def _meetings(ours: Sequence[Mapping], theirs: Sequence[Mapping]) -> tuple[tuple
             here[side][perms] += 1
             alone[side].add(number)
             if here[other]:
-                reprotected = reprotected or len(here[0].keys() | here[1].keys()) > 1
+                reprotected = reprotected or not all(perms_agree(perms, met_perms) for met_perms in here[other])
                 for which in (0, 1):
                     met[which] += len(alone[which])
                     alone[which].clear()

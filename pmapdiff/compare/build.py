@@ -29,6 +29,7 @@ from pmapdiff.compare.effects import observe
 from pmapdiff.compare.result import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, Snapshot, Totals
 from pmapdiff.model.counters import subtract_figures, sum_figures
+from pmapdiff.model.mapping import perms_agree
 from pmapdiff.text import decode
 
 _SIZE, _RSS, _DIRTY = (FIGURE_INDEX[name] for name in ("size_kib", "rss_kib", "dirty_kib"))
@@ -141,8 +142,6 @@ class _Builder:
     def __init__(self, ours: _Side, theirs: _Side, known: list[bool], *, addresses_count: bool) -> None:
         self._before, self._after, self._known = ours.mappings, theirs.mappings, known
         self._addresses_count = addresses_count
-        # Forms without permissions have none in any row.
-        self._has_perms = all(mapping.has_perms for side in (ours, theirs) for mapping in side.mappings[:1])
         self._families_before, self._families_after = ours.families, theirs.families
         self._verdicts_before, self._verdicts_after = ours.verdicts, theirs.verdicts
 
@@ -213,7 +212,7 @@ class _Builder:
         both_flags = before.flags is not None and after.flags is not None
         both_offsets = before.offset is not None and after.offset is not None
         return (
-            (before.perms == after.perms or not self._has_perms)
+            perms_agree(before.perms, after.perms)
             and (not both_flags or before.flags == after.flags)
             and (not both_offsets or before.offset == after.offset)
             and (before.layout != after.layout or before.extra == after.extra)
@@ -237,7 +236,7 @@ class _Builder:
             "moved": component.moved,
             "split": same_place and component.parts_after > component.parts_before,
             "merged": same_place and component.parts_after < component.parts_before,
-            "reprotected": component.reprotected and self._has_perms,
+            "reprotected": component.reprotected,
             "replaced": component.replaced,
             "dirtied": dirty > 0,
             "cleaned": dirty < 0,

@@ -27,10 +27,10 @@ class Mapping(NamedTuple):
     Addresses and offset are bytes (unsigned 64 bit, `end` exclusive); `perms` is the kernel's four
     letters; `device` is `major:minor` in hex as the kernel prints it. What the source does not have is None: pmap
     -x has no offset, device or inode, and without -p the name is only a basename. `name` is the kernel's bytes,
-    verbatim, empty for unnamed memory. `perms` are `UNKNOWN_PERMS` where the source has none, and `SUM_PERMS` of a row that
-    is a sum over several mappings: it stands at no address, its `start` and `end` only say how large it is (nothing if they are
-    equal). `flags` is the text after `VmFlags:`, verbatim. `layout` and `extra` (values of counters that this version does not know) and
-    `header` (the header line, only where it is not in the kernel's usual form) are what it takes to give the text back.
+    verbatim, empty for unnamed memory. `perms` have a `?` for each letter that the source does not tell, are `UNKNOWN_PERMS` where it tells
+    none, and `SUM_PERMS` of a row that is a sum over several mappings: it stands at no address, its `start` and `end` only say how large it is
+    (nothing if they are equal). `flags` is the text after `VmFlags:`, verbatim. `layout` and `extra` (values of counters that this version does not
+    know) and `header` (the header line, only where it is not in the kernel's usual form) are what it takes to give the text back.
     """
 
     start: int
@@ -97,6 +97,13 @@ class Mapping(NamedTuple):
 def known_perms(perms: str) -> str | None:
     """The permissions; None for the marks of those that nobody knows."""
     return None if perms in (UNKNOWN_PERMS, SUM_PERMS) else perms
+
+
+def perms_agree(one: str, other: str) -> bool:
+    """Whether two permissions may be the same, as far as the sources of both tell them."""
+    if one == other or known_perms(one) is None or known_perms(other) is None:
+        return True
+    return all(a == b or "?" in (a, b) for a, b in zip(one, other, strict=True))
 
 
 def is_shared_memory_name(name: bytes, has_inode: bool) -> bool:

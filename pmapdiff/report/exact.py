@@ -36,7 +36,7 @@ _PLACE = (_Need("offset", lambda mapping: mapping.offset is not None), _Need("de
 _INODE = _Need("inode", lambda mapping: mapping.inode is not None)
 _LINES = _Need("smaps text", lambda mapping: mapping.layout is not None)
 _SHARED = tuple(map(_counter, ("Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty")))
-_ROW = (_Need("addresses", lambda mapping: not mapping.is_sum), _Need("permissions", lambda mapping: mapping.has_perms))
+_ROW = (_Need("addresses", lambda mapping: not mapping.is_sum), _Need("permissions", lambda mapping: "?" not in mapping.perms))
 # Which counters -X prints is up to the kernel: these every kernel has that has Pss.
 _NEEDS: dict[str, tuple[_Need, ...]] = {
     "pmap": (),

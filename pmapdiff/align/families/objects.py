@@ -45,8 +45,8 @@ ANON_READ = Verdict("anon", "anonymous memory that is not writable")
 ANON_NONE = Verdict("anon", "addresses reserved, without permissions")
 ANON_ALL_EXECUTABLE = Verdict("anon", "executable as even [heap] is (READ_IMPLIES_EXEC), which says nothing")
 ANON_NAMED = Verdict("anon", "named by the program, and no rule knows the name")
-IMAGE_BY_NAME = Verdict("image", "called like a program or library; the table has no permissions")
-ANON_UNKNOWN = Verdict("anon", "memory without a name; the table has no permissions")
+IMAGE_BY_NAME = Verdict("image", "called like a program or library; its permissions are not known")
+ANON_UNKNOWN = Verdict("anon", "memory without a name; its permissions are not known")
 ROLLUP = Verdict("other", "the sum of all mappings of a process")
 OTHER_NAME = Verdict("other", "a name in brackets that no rule knows")
 OTHER_SHARED = Verdict("other", "shared, but the table does not say with what")
@@ -161,7 +161,7 @@ def _judge_object(key: Hashable, parts: list[Mapping], images: dict[Hashable, Ve
     first = parts[0]
     memory = first.is_shared_memory or _is_memfd(first)
     executable = [m for m in parts if "x" in m.perms]
-    if not first.has_perms:
+    if not executable and not all(m.has_perms for m in parts):
         if not memory and _CALLED_IMAGE.search(object_name(first.name)):
             images[key] = IMAGE_BY_NAME
     elif executable:
@@ -221,14 +221,14 @@ def _special_verdict(mapping: Mapping) -> Verdict:
 
 
 def _anonymous_verdict(perms: str, all_executable: bool) -> Verdict:
-    if known_perms(perms) is None:
-        return ANON_UNKNOWN
     if "s" in perms:
         return OTHER_SHARED
     if "x" in perms:
         return ANON_ALL_EXECUTABLE if all_executable else JIT_PRIVATE
     if "w" in perms:
         return ANON_RW
+    if known_perms(perms) is None or perms[0] == "?":
+        return ANON_UNKNOWN
     return ANON_READ if "r" in perms else ANON_NONE
 
 
