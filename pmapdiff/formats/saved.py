@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from pmapdiff.formats.base import Parse, SavedTable, all_forms, no_progress, par
 from pmapdiff.formats.lines import count_overlaps
 from pmapdiff.formats.proc_tree import KNOWN_FILES, TreeFile, place_of, tables_of_tree
 from pmapdiff.formats.texts import read_part
-from pmapdiff.formats.unpack import spooled, unpack
+from pmapdiff.formats.unpack import copy_some, spooled, unpack
 from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Status
 from pmapdiff.model.mapping import DELETED
 
@@ -24,6 +23,7 @@ STACK = b"[stack]"
 STANDARD_INPUT = "-"
 # What a shell's <(pmap -x 1) and the like are called: pipes that end. Others may never.
 _ENDING_PIPES = ("/dev/fd/", "/dev/stdin", "/proc/")
+_CHUNK = 1 << 20
 
 
 def read_saved(path: str, form: str | None = None, *, partial: bool = False, progress: Callable[[float], None] = no_progress) -> list[SavedTable]:
@@ -58,7 +58,7 @@ def _opened(path: str) -> BinaryIO:
     # Files of /proc have no size, and pipes no second time.
     copy = spooled()
     with open(sys.stdin.fileno(), "rb", closefd=False) if path == STANDARD_INPUT else open(path, "rb") as stream:
-        shutil.copyfileobj(stream, copy)
+        copy_some(iter(lambda: stream.read(_CHUNK), b""), copy)
     copy.seek(0)
     return copy
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import gzip
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
 from pmapdiff.errors import FormatError
+from pmapdiff.formats.elf import MAGIC, notes_begin
 
 # Saved tables pack well: 20 to 60 times. What is larger unpacked than this, and than so many times its size, is no table.
 _ALWAYS_BYTES = 64 << 20
 _MOST_TIMES = 100
-# Of a core dump all that is read stands at its beginning; its memory may be mostly zeros.
+# Of a core dump only headers and notes are read: they stand at its beginning if the kernel wrote it, the notes at its end if gdb did. What lies
+# between is dropped, so it may be more; memory of mostly zeros packs better than text.
 _CORE_BYTES = 256 << 20
+_MOST_TIMES_CORE = 1000
 _MOST_LAYERS = 3
 _CHUNK = 1 << 20
 # A file says how much memory its unpacking takes.
 _WINDOW_BYTES = 128 << 20
-_ELF = b"\x7fELF"
 
 
 def _gunzip(packed: BinaryIO) -> Iterator[bytes]:
@@ -76,7 +78,7 @@ def unpack(stream: BinaryIO, source: str, *, partial: bool = False) -> BinaryIO:
     """The file itself, or what it unpacks to, at its beginning; on disk if that is much.
 
     Raises FormatError if it is damaged, cut off (unless `partial`), or unpacks to more than a table can be: 100 times its size, and 64 MiB in any
-    case.
+    case; a core dump 1,000 times and 256 MiB.
     """
     for _ in range(_MOST_LAYERS):
         stream.seek(0)
@@ -95,23 +97,46 @@ def unpack(stream: BinaryIO, source: str, *, partial: bool = False) -> BinaryIO:
 def _unpacked(stream: BinaryIO, name: str, unpacker: Callable[[BinaryIO], Iterator[bytes]], source: str, partial: bool) -> BinaryIO:
     import zstandard
 
-    limit = max(_ALWAYS_BYTES, _MOST_TIMES * stream.seek(0, 2))
+    packed_bytes = stream.seek(0, 2)
     stream.seek(0)
     result = spooled()
-    size, is_core = 0, False
     try:
-        for chunk in unpacker(stream):
-            is_core = is_core or (size == 0 and chunk.startswith(_ELF))
-            size += len(chunk)
-            if is_core and size > _CORE_BYTES:
-                break
-            if size > limit and not is_core:
-                raise FormatError(f"it unpacks to more than {limit >> 20} MiB: unpack it yourself if you trust it", source=source)
-            result.write(chunk)
+        copy_some(_limited(unpacker(stream), packed_bytes, source), result)
     except EOFError:
-        if not partial or not size:
+        if not partial or not result.tell():
             raise FormatError(f"the {name} file was cut off: --partial takes what is whole", source=source) from None
     except (OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
         raise FormatError(f"the {name} file is damaged: {error}", source=source) from None
     result.seek(0)
     return result
+
+
+def _limited(chunks: Iterator[bytes], packed_bytes: int, source: str) -> Iterator[bytes]:
+    limit = size = 0
+    for chunk in chunks:
+        if not limit:
+            is_core = chunk.startswith(MAGIC)
+            limit = _CORE_BYTES + _MOST_TIMES_CORE * packed_bytes if is_core else max(_ALWAYS_BYTES, _MOST_TIMES * packed_bytes)
+        size += len(chunk)
+        if size > limit:
+            raise FormatError(f"it unpacks to more than {limit >> 20} MiB: unpack it yourself if you trust it", source=source)
+        yield chunk
+
+
+def copy_some(chunks: Iterable[bytes], result: BinaryIO) -> None:
+    """Write what comes in pieces of up to 1 MiB into a file: everything, or of a core dump what is read of one, and a hole for what is not."""
+    position = 0
+    is_core = False
+    notes_at: int | None = None
+    for chunk in chunks:
+        is_core = is_core or (position == 0 and chunk.startswith(MAGIC))
+        if is_core and position >= _CORE_BYTES:
+            notes_at = notes_begin(result) if notes_at is None else notes_at
+            if notes_at is None or notes_at < _CORE_BYTES or position > notes_at + _CORE_BYTES:
+                return
+            if position + len(chunk) > notes_at:
+                result.seek(position)
+                result.write(chunk)
+        else:
+            result.write(chunk)
+        position += len(chunk)
