@@ -57,6 +57,11 @@ class FileObject:
         """The size of all executable mappings: mprotect can split them, but not change their sum."""
         return sum(m.size_kib for m in self.mappings if "x" in m.perms)
 
+    @cached_property
+    def has_perms(self) -> bool:
+        """Whether the table says all permissions of all mappings."""
+        return not any("?" in m.perms for m in self.mappings)
+
     @property
     def is_image(self) -> bool:
         """Whether it is a program or a library."""
@@ -76,7 +81,7 @@ def is_replaced(one: FileObject, other: FileObject) -> bool:
     """
     if not one.is_regular or not other.is_regular:
         return False
-    if one.is_image and one.text_kib != other.text_kib:
+    if one.is_image and one.text_kib != other.text_kib and one.has_perms and other.has_perms:
         return True
     if not one.inodes or not other.inodes or one.inodes & other.inodes:
         return False
@@ -109,9 +114,10 @@ class ObjectPair:
         left = (list(one.positions), list(other.positions))
         tables = (one.table, other.table)
         images = one.is_image and other.is_image
-        if not images or one.layout == other.layout or one.inodes & other.inodes:
-            found += _take_equal(left, tables, lambda m: (m.offset, m.perms, m.size_kib))
-        found += _take_roles(left, (one, other)) if images else _take_equal(left, tables, lambda m: (m.offset, m.perms))
+        known = one.has_perms and other.has_perms
+        if not images or one.layout == other.layout or one.inodes & other.inodes or not known:
+            found += _take_equal(left, tables, lambda m: (m.offset, known and m.perms, m.size_kib))
+        found += _take_roles(left, (one, other)) if images else _take_equal(left, tables, lambda m: (m.offset, known and m.perms))
         found += [((i,), ()) for i in left[0]] + [((), (j,)) for j in left[1]]
         spare = (list(one.bss), list(other.bss))
         found += _take_equal(spare, tables, lambda m: m.size_kib)

@@ -16,6 +16,7 @@ from pmapdiff.formats.base import Form, Parse, SavedTable, register
 from pmapdiff.formats.elf import EXECUTABLE, MAGIC, NT_AUXV, NT_FILE, NT_PRPSINFO, READABLE, WRITABLE, Dump, Load, read_dump
 from pmapdiff.model import Mapping, MappingTable
 from pmapdiff.model.mapping import UNKNOWN_PERMS, VSYSCALL, is_shared_memory_name
+from pmapdiff.units import plural
 
 # include/uapi/linux/auxvec.h
 _AT_PHDR, _AT_ENTRY, _AT_RANDOM, _AT_EXECFN, _AT_SYSINFO_EHDR = 3, 9, 25, 31, 33
@@ -190,10 +191,8 @@ def _warnings(dump: Dump, pieces: Sequence[_Piece], about: dict[str, Any], *, na
         yield "it does not say what is mapped there (no note NT_FILE): the names and offsets of files are missing"
     bare = sum(piece.load is None for piece in pieces)
     if dump.by_debugger or bare:
-        yield (
-            f"a debugger wrote it, not the kernel: {bare:,} mappings of files are without permissions (?), and other mappings that were not dumped "
-            "are missing"
-        )
+        said = f"{plural(bare, 'mapping')} of files came without permissions, and " if bare else ""
+        yield f"a debugger wrote it, not the kernel: {said}memory that it did not dump is missing"
     if len(about.get("command") or b"") >= _ARGS_BYTES - 2:
         yield f"the end of the command line may be missing: a core dump has {_ARGS_BYTES - 1} bytes of it"
 

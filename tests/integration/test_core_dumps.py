@@ -107,7 +107,7 @@ def test_gcore(varied: Target, tmp_path: Path, run: Runner) -> None:
     left_out = [known for place, known in expected.items() if place not in rows]
     # What the kernel has for itself, and what was not to be dumped; nothing that is of a file.
     assert [row.size_kib for row in left_out if row.name not in BY_KERNEL] == [2048]
-    assert any("without permissions" in warning for warning in dumped.warnings)
+    assert any("came without permissions" in warning for warning in dumped.warnings)
     unsure = [row for row in rows.values() if row.perms == "????"]
     assert unsure
     assert all(row.is_file for row in unsure)

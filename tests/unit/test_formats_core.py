@@ -18,7 +18,7 @@ import zstandard
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pmapdiff.align import Match, classify, explain
+from pmapdiff.align import Match, classify
 from pmapdiff.compare import compare_snapshots
 from pmapdiff.errors import FormatError
 from pmapdiff.formats import SavedTable, parse_saved, unpack
@@ -146,7 +146,7 @@ def test_what_gdb_left_out_is_said_and_what_it_claims_is_not_believed() -> None:
         assert (mapping.perms == "?--p") == (perms == "---p" and not label)
     assert unknown == 5
     (warning,) = table.warnings
-    assert "5 mappings of files are without permissions" in warning
+    assert "5 mappings of files came without permissions" in warning
     assert (table.uid, table.threads, table.comm, table.exe) == (1000, 2, b"worker", b"/srv/demo/bin/worker")
 
 
@@ -169,12 +169,22 @@ def test_beside_maps_of_that_moment_nothing_has_changed(name: str) -> None:
     assert {(change.after[0].name, change.kinds) for change in process.changes} == left_out
 
 
+def test_another_incarnation_is_compared_though_permissions_are_missing() -> None:
+    captures = [saved_capture(only(sample(name))) for name in ("kernel-x86_64", "gcore-x86_64")]
+    snapshots = [Snapshot(SnapshotRef(None, moment, ""), (capture,)) for moment, capture in enumerate(captures)]
+    (process,) = compare_snapshots(*snapshots).processes
+    assert process.match is Match.RESTARTED
+    of_files = {change.kinds for change in process.changes for row in (*change.before, *change.after) if row.is_file}
+    assert of_files == set()
+
+
 def test_images_are_told_though_gdb_leaves_out_the_code() -> None:
     dumped = only(sample("gcore-x86_64")).table.mappings
     families = {mapping.name: family for mapping, family in zip(dumped, classify(dumped), strict=True) if mapping.is_file}
     assert {name for name, family in families.items() if family == "image"} >= {b"/srv/demo/bin/worker", b"/usr/lib/x86_64-linux-gnu/libc.so.6"}
-    reasons = {verdict.reason for mapping, verdict in zip(dumped, explain(dumped), strict=True) if mapping.perms == "?--p"}
-    assert reasons == {"memory without a name; its permissions are not known"}
+    # Guards are told by where they are.
+    whole = only(sample("kernel-x86_64")).table.mappings
+    assert classify(dumped).count("thread-stack") == classify(whole).count("thread-stack") == 4
 
 
 @pytest.mark.parametrize(

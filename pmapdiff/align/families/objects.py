@@ -42,7 +42,7 @@ ANON_HUGE = Verdict("anon", "private huge pages (anon_hugepage)")
 ANON_ZERO = Verdict("anon", "a private mapping of /dev/zero: anonymous memory")
 ANON_RW = Verdict("anon", "anonymous rw-p: big blocks of malloc, other allocators, mmap")
 ANON_READ = Verdict("anon", "anonymous memory that is not writable")
-ANON_NONE = Verdict("anon", "addresses reserved, without permissions")
+ANON_NONE = Verdict("anon", "addresses reserved, without permissions as far as the table tells them")
 ANON_ALL_EXECUTABLE = Verdict("anon", "executable as even [heap] is (READ_IMPLIES_EXEC), which says nothing")
 ANON_NAMED = Verdict("anon", "named by the program, and no rule knows the name")
 IMAGE_BY_NAME = Verdict("image", "called like a program or library; its permissions are not known")
@@ -227,8 +227,9 @@ def _anonymous_verdict(perms: str, all_executable: bool) -> Verdict:
         return ANON_ALL_EXECUTABLE if all_executable else JIT_PRIVATE
     if "w" in perms:
         return ANON_RW
-    if known_perms(perms) is None or perms[0] == "?":
+    if known_perms(perms) is None:
         return ANON_UNKNOWN
+    # gdb dumps every reserve as if it could be read, of which there are many more than of memory that can only be read.
     return ANON_READ if "r" in perms else ANON_NONE
 
 

@@ -28,6 +28,8 @@ _ARENA_HOLE_BYTES = MIB
 _MIMALLOC_HINTS = range(2 * TIB, 30 * TIB)
 _LARGE_ADDRESS_SPACE = 64 * TIB
 _GUARD_BYTES = 64 * KIB
+# Core dumps do not tell all letters.
+_GUARD_PERMS = ("---p", "?--p", "---?")
 _MUSL_GUARD_BYTES = 8 * KIB  # DEFAULT_GUARD_SIZE of musl's src/internal/pthread_impl.h; its mmap has no MAP_STACK
 _SMALLEST_STACK_BYTES = 16 * KIB
 # Without nh, a stack may have merged with whatever is above it. From this size on more of it is likely to be something else, unless
@@ -42,7 +44,7 @@ _CACHED_STACKS = 16
 
 def is_guard(mapping: Mapping) -> bool:
     """Whether it may be the guard below a thread's stack: a few anonymous pages that nobody may touch."""
-    return mapping.perms == "---p" and not mapping.is_file and mapping.end - mapping.start <= _GUARD_BYTES
+    return mapping.perms in _GUARD_PERMS and not mapping.is_file and mapping.end - mapping.start <= _GUARD_BYTES
 
 
 def mark_arenas(table: Table) -> None:
