@@ -1,0 +1,68 @@
+"""Tables of one row a mapping, in the order of their addresses: what /proc/PID/maps is, and what others print after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pmapdiff.formats.base import Text
+from pmapdiff.formats.lines import NO_END, NO_LAST_END, has_end, overlap_warning, quote
+from pmapdiff.formats.smaps import BACKWARDS
+from pmapdiff.model import Mapping
+
+Row = Callable[[bytes], Mapping | None]
+"""What makes a mapping of a line (without its end), or None if it is no row."""
+
+
+class Rows(NamedTuple):
+    """The rows from a position on, what is odd about them, where the first line begins that is none, and what to say of it (None: the text ends)."""
+
+    mappings: tuple[Mapping, ...]
+    warnings: tuple[str, ...]
+    end: int
+    reason: str | None
+
+
+def read_rows(text: Text, position: int, row: Row, called: str) -> Rows:
+    """The rows from a position on, blank lines between them left out; `called` says what they are rows of."""
+    mappings: list[Mapping] = []
+    end, overlaps, backwards, reason = position, 0, False, None
+    while position < len(text.data):
+        line, following = text.line(position)
+        mapping = row(line)
+        if mapping is None:
+            if line.strip():
+                reason = f"not a row of {called}: {quote(line)}"
+                break
+        else:
+            if mappings and mapping.start <= mappings[-1].start:
+                # As of smaps, a torn copy goes back by what was merged with its neighbour meanwhile.
+                if mapping.end <= mappings[-1].start or mapping.start == mappings[-1].start:
+                    reason = BACKWARDS
+                    break
+                backwards = True
+            overlaps += bool(mappings) and mapping.start < mappings[-1].end
+            mappings.append(mapping)
+            end = following
+        position = following
+    if backwards:
+        mappings.sort(key=lambda m: (m.start, m.end))
+    warnings = [overlap_warning(overlaps)] if overlaps else []
+    if mappings and text.unfinished is not None and end == len(text.data):
+        warnings.append(NO_LAST_END)
+    return Rows(tuple(mappings), tuple(warnings), end, reason)
+
+
+def perms_of_letters(letters: bytes, name: bytes) -> str:
+    """The permissions where a source has only `rwx`, a `?` for what it does not tell: whether a file is mapped shared.
+
+    Memory without a name and what has one in brackets is private: shared memory has the name of its object (mm/shmem.c), and
+    `[anon_shmem:…]` where the program gave it one.
+    """
+    private = not name or (name.startswith(b"[") and not name.startswith(b"[anon_shmem:"))
+    return letters.decode() + ("p" if private else "?")
+
+
+def end_warning(rows: Rows) -> tuple[str, ...]:
+    """A warning about rows that lack what every process has at the end of its address space, unless they have another about their end."""
+    return () if NO_LAST_END in rows.warnings or has_end(rows.mappings) else (NO_END,)
