@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,15 +24,17 @@ class Rows(NamedTuple):
     reason: str | None
 
 
-def read_rows(text: Text, position: int, row: Row, called: str) -> Rows:
-    """The rows from a position on, blank lines between them left out; `called` says what they are rows of."""
+def read_rows(text: Text, position: int, row: Row, called: str, skip: re.Pattern[bytes] | None = None) -> Rows:
+    """The rows from a position on; `called` says what they are rows of. Between them blank lines and those that are all `skip` are left out."""
     mappings: list[Mapping] = []
     end, overlaps, backwards, reason = position, 0, False, None
     while position < len(text.data):
         line, following = text.line(position)
         mapping = row(line)
         if mapping is None:
-            if line.strip():
+            if skip is not None and skip.fullmatch(line):
+                end = following
+            elif line.strip():
                 reason = f"not a row of {called}: {quote(line)}"
                 break
         else:

@@ -26,12 +26,15 @@ _HEADER = re.compile(
 WHOLE_HEADER = re.compile(_HEADER.pattern + rb"$", re.MULTILINE)
 # The beginning of a header line, wherever it stands.
 HEADER_LINE = re.compile(rb"^[0-9a-f]{8,16}-[0-9a-f]{8,16}[ \t]+[r-][w-][x-][sp][ \t][^\n]*", re.MULTILINE)
-COUNTER_LINE = re.compile(rb"^(?:[A-Z]\w+:[ \t]+[0-9]+ kB|VmFlags:)", re.MULTILINE)
-_BEGINS = re.compile(HEADER_LINE.pattern + rb"(?<!\[rollup\])\n(?:Name:[ \t]|" + COUNTER_LINE.pattern + rb")", re.MULTILINE)
+# Kernels of Android before 5.17 say what anonymous memory is for in a line of its own: behind the header, or behind VmFlags.
+_NAME_LINE = rb"Name:[ \t]+\[anon:"
+COUNTER_LINE = re.compile(rb"^(?:[A-Z]\w+:[ \t]+[0-9]+ kB|VmFlags:|" + _NAME_LINE + rb")", re.MULTILINE)
+_BEGINS = re.compile(HEADER_LINE.pattern + rb"(?<!\[rollup\])\n" + COUNTER_LINE.pattern, re.MULTILINE)
+_NAME = re.compile(_NAME_LINE)
 _NEXT_HEADER = re.compile(rb"\n(?=[0-9a-f]{8,16}-[0-9a-f]{8,16} [r-])")
 _SIZE_HOLE = re.compile(rb"^(Size: *)(%8d|%d)", re.MULTILINE)
 _FLAGS = b"VmFlags:"
-_WHOLE_LINE = re.compile(rb"VmFlags:(?: [a-z?]{2})* ?|[A-Z]\w+: +[0-9]+ kB")
+_WHOLE_LINE = re.compile(rb"VmFlags:(?: [a-z?]{2})* ?|[A-Z]\w+: +[0-9]+ kB|" + _NAME_LINE + rb"[^\n]*\]")
 _MMU_PAGE_SIZE = COUNTER_INDEX["MMUPageSize"]
 BACKWARDS = "the address goes backwards: more than one table in this file?"
 _ADDRESS = b"0123456789abcdef- "
@@ -147,6 +150,14 @@ class SmapsParser:
                     head: _HeaderFields | None = (start, end_address, *known, None) if end_address > start else None
                 else:
                     head = self._header(text[position:newline])
+                if head is None and mappings and _NAME.match(text, position):
+                    # The lines of the last mapping were cut by position, and one more belongs to them.
+                    newline = text.find(b"\n", begun)
+                    more, position = self._parse_block(text, newline)
+                    if more.size_kib not in (None, mappings[-1].size_kib):
+                        more = self._with_guard_page(more, mappings[-1].size_kib, newline)
+                    mappings[-1] = mappings[-1]._replace(flags=more.flags, counters=more.counters, layout=more.layout, extra=more.extra)
+                    continue
                 if head is None:
                     shown = printable(decode(text[position : min(newline, position + 60)]))
                     raise Stop(position, f"not the first line of a mapping: {shown!r}")
@@ -270,7 +281,7 @@ def _take(text: Text, position: int) -> Taken | None:
     expected, found = _labels(mappings[-2]), _labels(mappings[-1])
     if len(found) > len(expected) and found[: len(expected)] == expected:
         end = last
-        for _ in range(1 + len(expected)):
+        for _ in range(1 + len(expected) + (_anonymous_name(mappings[-1]) is not None)):
             end = text.line(end)[1]
         mappings[-1:] = SmapsParser().parse(text.data[last:end])
     elif len(found) < len(expected) and expected[: len(found)] == found:
@@ -293,12 +304,18 @@ def _taken(text: Text, mappings: list[Mapping], end: int, reason: str | None, cu
     return Taken(SavedTable(MappingTable(tuple(mappings)), "smaps", text.source, warnings=tuple(warnings)), end, cut=cut, reason=reason)
 
 
+def _anonymous_name(mapping: Mapping) -> bytes | None:
+    """What a kernel of Android before 5.17 says that anonymous memory is for: `[anon:libc_malloc]`."""
+    if mapping.layout is None or "Name" not in mapping.layout.extra_labels:
+        return None
+    said = mapping.extra[mapping.layout.extra_labels.index("Name")]
+    return said.strip(b" \t") if isinstance(said, bytes) and _NAME.match(b"Name:" + said) else None
+
+
 def _with_name(mapping: Mapping) -> Mapping:
-    """A mapping of an Android kernel before 5.17, which says what anonymous memory is for in a line of its own, `Name: [anon:libc_malloc]`."""
-    if mapping.name or mapping.layout is None:
-        return mapping
-    said = dict(zip(mapping.layout.extra_labels, mapping.extra, strict=True)).get("Name")
-    return mapping._replace(name=said.strip(b" "), header=render_header(mapping)) if isinstance(said, bytes) else mapping
+    """The mapping with the name from the line that says it, where its header has none."""
+    name = None if mapping.name else _anonymous_name(mapping)
+    return mapping if name is None else mapping._replace(name=name, header=render_header(mapping))
 
 
 def _behind_blank_lines(data: bytes, position: int) -> int:
@@ -308,7 +325,11 @@ def _behind_blank_lines(data: bytes, position: int) -> int:
 
 
 def _labels(mapping: Mapping) -> tuple[str, ...]:
-    return mapping.layout.labels if mapping.layout is not None else ()
+    """The counters of a mapping; a line with its name is one that only some have."""
+    if mapping.layout is None:
+        return ()
+    named = _anonymous_name(mapping) is not None
+    return tuple([label for label in mapping.layout.labels if label != "Name"]) if named else mapping.layout.labels
 
 
 register(LineForm("smaps", "/proc/PID/smaps", _BEGINS, _take, COUNTER_LINE))

@@ -10,6 +10,7 @@ from pmapdiff.formats.paste import tables_in
 from pmapdiff.formats.proc_tree import TreeFile, tables_of_tree
 from pmapdiff.formats.sections import split_sections
 from pmapdiff.formats.tidy import further_tidied, tidy
+from pmapdiff.formats.useless import raise_for_what_it_is
 
 
 def parse_text(given: Parse) -> list[SavedTable]:
@@ -21,6 +22,7 @@ def parse_text(given: Parse) -> list[SavedTable]:
         if tables:
             break
     if not tables:
+        raise_for_what_it_is(data, given)
         reason = f"no mapping table of a known form begins here (known: {', '.join(all_forms())})"
         raise FormatError(f"there is no table of {given.only} in this file" if given.only else reason, source=given.source, line=1)
     return tables
