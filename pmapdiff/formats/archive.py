@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Self
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import Form, Parse, SavedTable, register
 from pmapdiff.formats.proc_tree import TreeFile, place_of, tables_of_tree
 from pmapdiff.formats.texts import read_part
 
-_MAGIC, _MAGIC_AT = b"ustar", 257
+_BLOCK = 512
+# Old tars, smem's among them, have no magic bytes, but every header has the sum of its bytes, taken with blanks in place of the sum.
+_SUM_AT, _SUM_BYTES = 148, 8
+_SUM = re.compile(rb"[ \0]*([0-7]{1,7})[ \0]*")
 
 
 def _detect(head: bytes) -> bool:
-    return head[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC
+    header = head[:_BLOCK]
+    said = _SUM.fullmatch(header[_SUM_AT : _SUM_AT + _SUM_BYTES])
+    if len(header) < _BLOCK or said is None or header[:1] == b"\0":
+        return False
+    return int(said[1], 8) == sum(header) - sum(header[_SUM_AT : _SUM_AT + _SUM_BYTES]) + ord(" ") * _SUM_BYTES
 
 
-def _files(given: Parse) -> Iterator[TreeFile]:
-    """The files of processes, in order; nothing is unpacked to disk, and what claims to be longer than the archive is refused."""
+class _Member(tarfile.TarInfo):
+    """A member of an archive; one of a type that has nothing in it, and a size, is a file: smemcap once wrote types that are none of tar's."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """The member that a header describes."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.isdev() and member.size:
+            member.type = tarfile.REGTYPE
+        return member
+
+
+def _files(given: Parse, troubles: list[str]) -> Iterator[TreeFile]:
+    """The files of processes, in order; nothing is unpacked to disk, and what claims to be longer than the archive is refused.
+
+    `troubles` is told what is wrong with the archive if the part that is whole is wanted all the same.
+    """
+    end = 0
     room = given.stream.seek(0, 2)
     given.stream.seek(0)
     try:
-        with tarfile.open(fileobj=given.stream, mode="r:") as archive:
+        with tarfile.open(fileobj=given.stream, mode="r:", tarinfo=_Member) as archive:
             for member in archive:
+                end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
                 path = member.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
                 if not member.isreg() or place_of(path) is None:
                     continue
@@ -38,15 +65,23 @@ def _files(given: Parse) -> Iterator[TreeFile]:
                 modified_us = int(member.mtime * 1_000_000) if member.mtime > 0 else None
                 yield TreeFile(path, data, modified_us=modified_us)
                 given.progress(given.stream.tell() / (room + given.stream.tell() + 1))
+        # tarfile takes what is no header for the end. Blocks of zeros are one, and smemcap writes none.
+        given.stream.seek(end)
+        if given.stream.read(_BLOCK).strip(b"\0"):
+            raise tarfile.ReadError("what follows the last file is not the header of another")
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         if not given.partial:
             raise FormatError(f"the archive is damaged or was cut off ({error}): --partial takes what is whole", source=given.source) from None
+        troubles.append(f"the archive is damaged or was cut off ({error}): what follows is missing")
 
 
 def _parse(given: Parse) -> list[SavedTable]:
-    tables = tables_of_tree(_files(given), lambda file, names: read_part(file, names, given))
+    troubles: list[str] = []
+    tables = tables_of_tree(_files(given, troubles), lambda file, names: read_part(file, names, given))
     if not tables:
         raise FormatError("there is no PID/smaps or PID/maps with a mapping in this archive", source=given.source)
+    if troubles:
+        tables[-1] = replace(tables[-1], warnings=(*tables[-1].warnings, *troubles))
     return tables
 
 

@@ -14,6 +14,7 @@ from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, Parse, SavedTable, Taken, Text
 from pmapdiff.formats.dates import date_in
 from pmapdiff.formats.lines import has_end, quote
+from pmapdiff.formats.sections import LEFT_OUT_BY_GREP
 from pmapdiff.formats.tidy import is_frame
 from pmapdiff.model import MappingTable
 
@@ -23,7 +24,9 @@ _SHORTEST_PIECE, _LONGEST_PIECE, _SLACK = 1 << 10, 1 << 16, 1 << 14
 _LARGEST_FILE = 1 << 44
 _PID_OF_COMMAND = re.compile(rb"/proc/([1-9]\d{0,9})/(?:task/\d+/)?(?:smaps|maps)\b")
 # What is left of a row that was cut: it begins with an address, or has perms in it.
-_PIECE_OF_ROW = re.compile(rb"(?:0x)?(?=[a-f]*[0-9])[0-9a-f]{5,16}(?:[-\s]|$)|.*(?:^|\s)[r-][w-][x-][sp-]-?(?:\s|$)")
+_PIECE_OF_ROW = re.compile(
+    rb"(?:0x)?(?=[a-f]*[0-9])[0-9a-f]{5,16}(?:[-\s]|$)|.*(?:^|\s)[r-][w-][x-][sp-]-?(?:\s|$)|[ \t]+0x[0-9a-f]{5,16}(?:[-\s]|$)"
+)
 
 
 def tables_in(text: Text, forms: Iterable[LineForm], given: Parse) -> list[SavedTable]:
@@ -51,6 +54,9 @@ class _Between:
     """Whether there is a blank line, a frame or a date before the stray one."""
     touches: bool = False
     """Whether the last line, next to the table that follows, is a stray one or a piece of a row."""
+    hole: int | None = None
+    """Where grep says that it has left out lines of the table before, and whose that is."""
+    whose: int | None = None
 
 
 class _Reader:
@@ -148,6 +154,10 @@ class _Reader:
             between.touches = False
             if not line.strip():
                 between.separated = between.separated or between.stray is None
+            elif match := LEFT_OUT_BY_GREP.fullmatch(line):
+                between.hole = position
+                named = _PID_OF_COMMAND.search(match["path"] or match["old"])
+                between.whose = int(named[1]) if named else None
             elif is_frame(line):
                 self._pasted = True
                 between.separated = between.separated or between.stray is None
@@ -193,6 +203,10 @@ class _Reader:
     def _ended(self, table: SavedTable, taken: Taken, between: _Between) -> SavedTable:
         """A table, and what is missing at its end."""
         text, why, position = self._text, taken.cut, taken.end
+        if between.hole is not None and between.whose in (None, table.pid or between.whose):
+            self._pasted = True
+            table = replace(table, pid=table.pid or between.whose)
+            table = self._cut(table, between.hole, "grep has left out rows that are no text in its locale: use grep -a")
         if why is None and between.first == position:
             line = text.line(position)[0]
             if position == text.unfinished or _PIECE_OF_ROW.match(line):

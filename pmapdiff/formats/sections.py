@@ -13,6 +13,8 @@ _TITLE = re.compile(rb"^(?:==> (?P<path>[^\n]{1,4096}) <==|" + _RULE + rb"\n(?P<
 # grep -H, with or without -n.
 _PREFIX = re.compile(rb"^(?P<path>(?:[^\s:]*/)?\d{1,10}/(?:task/\d{1,10}/)?(?:smaps|maps|smaps_rollup|status|stat|comm|cmdline)):", re.MULTILINE)
 _NEWLINE = 10
+# grep leaves out lines that are no text in its locale, and says so at the end of a file that has any (3.5 and later, and before).
+LEFT_OUT_BY_GREP = re.compile(rb"grep: (?P<path>[^\n]{1,4096}): binary file matches|Binary file (?P<old>[^\n]{1,4096}) matches")
 _LINE_NUMBER = re.compile(rb"\d{1,9}:")
 
 
@@ -56,6 +58,10 @@ def _unprefixed(data: bytes) -> list[TreeFile]:
         if not prefix or not line.startswith(prefix):
             match = _PREFIX.match(line)
             found = b"" if match is None else match[0]
+            if not found and (said := LEFT_OUT_BY_GREP.fullmatch(line)) and prefix == (said["path"] or said["old"]) + b":":
+                # It is about the lines of this file.
+                parts.append(line)
+                continue
             if found != prefix or number == 1:
                 end()
                 prefix, parts, begun = found, [], number
