@@ -148,7 +148,8 @@ class LineForm(NamedTuple):
     `begins` is searched for (with re.MULTILINE) and matches at the start of a line with which a table may begin; `take` is given such a
     position and reads up to the first line that is no part of the table. It gives None if no table begins here
     after all, and raises FormatError for a line that is part of it but cannot be. `belongs` matches lines (at their start) that stand nowhere but in
-    such a table: where one stands alone, a piece was cut off.
+    such a table: where one stands alone, a piece was cut off. With `in_report`, tables of this form stand in a file among what else the same program
+    writes: other lines are no sign there that somebody has pasted it.
     """
 
     name: str
@@ -156,6 +157,7 @@ class LineForm(NamedTuple):
     begins: re.Pattern[bytes]
     take: Callable[[Text, int], Taken | None]
     belongs: re.Pattern[bytes]
+    in_report: bool = False
 
 
 AnyForm = Form | LineForm

@@ -54,4 +54,4 @@ def _take(text: Text, position: int) -> Taken | None:
     return Taken(table, rows.end, begun=True, reason=rows.reason)
 
 
-register(LineForm("gdb", "gdb's info proc mappings", _BEGINS, _take, _BELONGS))
+register(LineForm("gdb", "gdb's info proc mappings", _BEGINS, _take, _BELONGS, in_report=True))

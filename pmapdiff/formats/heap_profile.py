@@ -94,16 +94,19 @@ def _parse(given: Parse) -> list[SavedTable]:
     whole = not rest or rest.endswith(b"\n")
     text = Text(rest if whole else rest + b"\n", given.source, first_line, None if whole else rest.rfind(b"\n") + 1)
     rows = max((read_rows(text, 0, row, "the mapped libraries") for row in _ROWS), key=lambda rows: rows.end)
-    cut = None
-    if rows.reason is not None:
-        cut = f"line {text.number(rows.end)} is cut off: {quote(text.line(rows.end)[0])}"
-        if rows.end != text.unfinished:
-            raise text.error(rows.end, rows.reason)
+    if rows.reason is not None and rows.end != text.unfinished:
+        raise text.error(rows.end, rows.reason)
+    mappings, cut = rows.mappings, None
+    if text.unfinished is not None:
+        # Programs end every line: this one may be whole, and its name may not.
+        mappings = mappings[: len(mappings) - (rows.reason is None)]
+        cut = f"line {text.number(text.unfinished)} is cut off: {quote(text.line(text.unfinished)[0])}"
         if not given.partial:
-            raise text.error(rows.end, f"the file was cut off here ({cut}): --partial takes what is whole")
-    if not rows.mappings:
+            raise text.error(text.unfinished, f"the file was cut off here ({cut}): --partial takes what is whole")
+    if not mappings:
         raise FormatError("the profile has no mapped libraries", source=given.source, line=first_line)
-    table = SavedTable(MappingTable(rows.mappings), "heap-profile", given.source, warnings=rows.warnings, partial=cut)
+    warnings = rows.warnings if cut is None else (*rows.warnings, f"this is only a part of the table: {cut}")
+    table = SavedTable(MappingTable(mappings), "heap-profile", given.source, warnings=warnings, partial=cut)
     named = _NAMED_BY_JEMALLOC.search(basename(given.source)) if data.startswith(_HEADS) else None
     return [replace(table, pid=int(named[1])) if named else table]
 

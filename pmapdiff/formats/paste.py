@@ -20,6 +20,7 @@ from pmapdiff.model import MappingTable
 
 # Tables are looked for piece by piece, so that a text with one form in it is not searched for all others to its end.
 _SHORTEST_PIECE, _LONGEST_PIECE, _SLACK = 1 << 10, 1 << 16, 1 << 14
+_NOT_BLANK = re.compile(rb"\S")
 # Of ext4 and XFS with pages of 4 KiB: 16 TiB.
 _LARGEST_FILE = 1 << 44
 _PID_OF_COMMAND = re.compile(rb"/proc/([1-9]\d{0,9})/(?:task/\d+/)?(?:smaps|maps)\b")
@@ -62,7 +63,7 @@ class _Between:
 class _Reader:
     def __init__(self, text: Text, forms: list[LineForm], given: Parse) -> None:
         self._text, self._forms, self._given = text, forms, given
-        self._pasted = False
+        self._pasted = self._framed = False
         self._left_out = 0
         self._first_left_out: int | None = None
         self._moment_us: int | None = None
@@ -83,7 +84,7 @@ class _Reader:
                         raise broken
                     yield self._cut(pending, previous[1].end, broken.reason, say=True)
                     return
-                yield self._ended(pending, previous[1], between)
+                yield self._ended(pending, previous, between)
                 pending = None
             if found is None:
                 break
@@ -159,7 +160,7 @@ class _Reader:
                 named = _PID_OF_COMMAND.search(match["path"] or match["old"])
                 between.whose = int(named[1]) if named else None
             elif is_frame(line):
-                self._pasted = True
+                self._pasted = self._framed = True
                 between.separated = between.separated or between.stray is None
             elif (moment_us := date_in(line)) is not None:
                 self._moment_us = moment_us
@@ -200,8 +201,9 @@ class _Reader:
             goes_on = taken.end == found[0] and not has_end(taken.table.table.mappings)
         return self._text.error(taken.end, taken.reason or f"not a line of {form.name}: {quote(self._text.line(taken.end)[0])}") if goes_on else None
 
-    def _ended(self, table: SavedTable, taken: Taken, between: _Between) -> SavedTable:
+    def _ended(self, table: SavedTable, previous: tuple[LineForm, Taken], between: _Between) -> SavedTable:
         """A table, and what is missing at its end."""
+        form, taken = previous
         text, why, position = self._text, taken.cut, taken.end
         if between.hole is not None and between.whose in (None, table.pid or between.whose):
             self._pasted = True
@@ -215,8 +217,9 @@ class _Reader:
                 self._first_left_out = None if self._first_left_out == position else self._first_left_out
         if why is None:
             return table
-        at_end = position == text.unfinished or not text.data[position:].strip()
-        if at_end and not self._pasted and not self._given.partial:
+        at_end = position == text.unfinished or _NOT_BLANK.search(text.data, position) is None
+        pasted = self._framed if form.in_report else self._pasted
+        if at_end and not pasted and not self._given.partial:
             number = text.number(max(0, min(position, len(text.data) - 1)))
             raise FormatError(f"the file was cut off here ({why}): --partial takes what is whole", source=text.source, line=number)
         if not table.table.mappings:

@@ -45,4 +45,4 @@ def _take(text: Text, position: int) -> Taken | None:
     return Taken(table, text.line(rows.end)[1], begun=True)
 
 
-register(LineForm("sanitizer", "the memory map in a report of AddressSanitizer and its like", _BEGINS, _take, _BELONGS))
+register(LineForm("sanitizer", "the memory map in a report of AddressSanitizer and its like", _BEGINS, _take, _BELONGS, in_report=True))

@@ -40,8 +40,8 @@ COUNTERS = {
 }
 # Of Android up to 4.3 with -a: clean and dirty together.
 _SHARED, _PRIVATE = "shared", "private"
-# showmap forgets to add it up (libmeminfo's showmap.cpp, Android 13 to 16).
-_NOT_IN_TOTAL = frozenset(("Locked",))
+# What showmap forgets to add up: TOTAL has none of it, and a row that of its first mapping (libmeminfo's showmap.cpp, Android 13 and later).
+_NOT_ADDED_UP = "Locked"
 _UNNAMED = b"[anon]"
 _BSS = b" [bss]"
 TOTAL = b"TOTAL"
@@ -111,6 +111,8 @@ def _counters(entry: Entry) -> Counters:
     counters = list(NO_COUNTERS)
     for column, kernel in COUNTERS.items():
         counters[COUNTER_INDEX[kernel]] = entry.figures.get(column)
+    if entry.figures.get(MAPPINGS, 1) > 1:
+        counters[COUNTER_INDEX[COUNTERS[_NOT_ADDED_UP]]] = None
     if _SHARED in entry.figures:
         # Each page is one of the two (fs/proc/task_mmu.c, smaps_page_accumulate).
         counters[COUNTER_INDEX["Rss"]] = entry.figures[_SHARED] + entry.figures[_PRIVATE]
@@ -135,7 +137,7 @@ def _sums(entries: Iterable[Entry]) -> list[tuple[bytes, int | None, Counters]]:
 def _disagreements(entries: Sequence[Entry], total: Entry) -> Iterable[str]:
     for column, said in total.figures.items():
         summed = sum(entry.figures.get(column, 0) for entry in entries)
-        if said != summed and column not in _NOT_IN_TOTAL:
+        if said != summed and column != _NOT_ADDED_UP:
             unit = "" if column == MAPPINGS else " KiB"
             what = "mappings" if column == MAPPINGS else column
             yield f"TOTAL says {said:,}{unit} of {what}, the rows add up to {summed:,}{unit}"
@@ -229,4 +231,4 @@ def _take(text: Text, position: int) -> Taken | None:
     return Taken(saved, end, begun=True, cut=cut if total is None else None, reason=reason)
 
 
-register(LineForm("showmap", "Android's showmap, also in bug reports", _BEGINS, _take, _BELONGS))
+register(LineForm("showmap", "Android's showmap, also in bug reports", _BEGINS, _take, _BELONGS, in_report=True))

@@ -78,4 +78,4 @@ def _take(text: Text, position: int) -> Taken | None:
     return Taken(table, rows.end, begun=True, cut=cut, reason=rows.reason)
 
 
-register(LineForm("tombstone", "the memory map in a tombstone of Android", _BEGINS, _take, _BELONGS))
+register(LineForm("tombstone", "the memory map in a tombstone of Android", _BEGINS, _take, _BELONGS, in_report=True))
