@@ -27,14 +27,20 @@ def _detect(head: bytes) -> bool:
     return int(said[1], 8) == sum(header) - sum(header[_SUM_AT : _SUM_AT + _SUM_BYTES]) + ord(" ") * _SUM_BYTES
 
 
+_TYPES = (*tarfile.SUPPORTED_TYPES, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+
+
 class _Member(tarfile.TarInfo):
-    """A member of an archive; one of a type that has nothing in it, and a size, is a file: smemcap once wrote types that are none of tar's."""
+    """A member of an archive. One of a type that tar has not, or that has a size where its type has nothing in it, is a file.
+
+    smemcap once wrote such types.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """The member that a header describes."""
         member = super().frombuf(buf, encoding, errors)
-        if member.isdev() and member.size:
+        if (member.isdev() and member.size) or member.type not in _TYPES:
             member.type = tarfile.REGTYPE
         return member
 
@@ -54,9 +60,10 @@ def _files(given: Parse, troubles: list[str]) -> Iterator[TreeFile]:
                 path = member.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
                 if not member.isreg() or place_of(path) is None:
                     continue
-                room -= member.size
-                if member.issparse() or room < 0:
-                    raise FormatError(f"{path} is longer than the archive that it is in", source=given.source)
+                if member.issparse():
+                    raise FormatError(f"{path} has holes, which may be longer than any archive", source=given.source)
+                if end > -(-room // _BLOCK) * _BLOCK:
+                    raise tarfile.ReadError("unexpected end of data")
                 stream = archive.extractfile(member)
                 data = b"" if stream is None else stream.read()
                 if len(data) < member.size:
@@ -64,7 +71,7 @@ def _files(given: Parse, troubles: list[str]) -> Iterator[TreeFile]:
                 # smemcap does not set it: no file of /proc is as old as that.
                 modified_us = int(member.mtime * 1_000_000) if member.mtime > 0 else None
                 yield TreeFile(path, data, modified_us=modified_us)
-                given.progress(given.stream.tell() / (room + given.stream.tell() + 1))
+                given.progress(min(1.0, end / room))
         # tarfile takes what is no header for the end. Blocks of zeros are one, and smemcap writes none.
         given.stream.seek(end)
         if given.stream.read(_BLOCK).strip(b"\0"):

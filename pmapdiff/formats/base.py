@@ -121,7 +121,13 @@ class Text:
 
     def number(self, position: int) -> int:
         """The number in the file of the line that a position is in."""
-        return self.data.count(b"\n", 0, position) + self.first_line
+        known, number = self.memory.get("number", (0, self.first_line))
+        if position < known:
+            known, number = 0, self.first_line
+        # Many tables have something wrong with them: not from the beginning for each.
+        number += self.data.count(b"\n", known, position)
+        self.memory["number"] = position, number
+        return int(number)
 
     def error(self, position: int, reason: str) -> FormatError:
         """What is wrong with the line at a position."""

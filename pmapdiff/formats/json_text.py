@@ -21,9 +21,12 @@ class JsonValues(NamedTuple):
     cut: str | None
 
 
-def looks_like_json(head: bytes) -> bool:
-    """Whether a file begins as an array or object does."""
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"[", b"{")
+def beginning_of_json(head: bytes) -> bytes:
+    """The first bytes of a file as UTF-8, without blanks before them; nothing if it does not begin as an array or object does."""
+    if head.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        head = tidy(head)
+    head = head.lstrip()
+    return head if head.startswith((b"[", b"{")) else b""
 
 
 def read_json(given: Parse) -> JsonValues:

@@ -66,6 +66,8 @@ class _Reader:
         self._pasted = self._framed = False
         self._left_out = 0
         self._first_left_out: int | None = None
+        # Of each form, where it may begin next, and up to where else it does not: no part of the text is searched twice for the same.
+        self._seen = [(-1, 0)] * len(forms)
         self._moment_us: int | None = None
         self._pid: int | None = None
 
@@ -144,8 +146,15 @@ class _Reader:
         here = [(position, number) for number, form in enumerate(self._forms) if form.begins.match(data, position)]
         if here:
             return here
-        found = [(form.begins.search(data, position, limit + _SLACK), number) for number, form in enumerate(self._forms)]
-        return sorted((match.start(), number) for match, number in found if match is not None and match.start() < limit)
+        for number, form in enumerate(self._forms):
+            start, until = self._seen[number]
+            if start < position and until < limit:
+                # Far enough for what is looked at behind it to be worth it.
+                until = max(limit, max(position, until) + _SLACK)
+                match = form.begins.search(data, max(position, self._seen[number][1]), until + _SLACK)
+                found = match is not None and match.start() < until
+                self._seen[number] = (match.start(), match.start() + 1) if match is not None and found else (-1, until)
+        return sorted((start, number) for number, (start, _) in enumerate(self._seen) if position <= start < limit)
 
     def _look_between(self, start: int, end: int) -> _Between:
         """Look at the lines from `start` to `end`, which are no part of a table."""

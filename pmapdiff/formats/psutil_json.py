@@ -15,7 +15,7 @@ from typing import Any
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import Form, Parse, SavedTable, register
-from pmapdiff.formats.json_text import looks_like_json, read_json
+from pmapdiff.formats.json_text import beginning_of_json, read_json
 from pmapdiff.formats.lines import overlap_warning
 from pmapdiff.formats.sums import sum_table
 from pmapdiff.model import COUNTER_INDEX, NO_COUNTERS, Counters, Mapping, MappingTable
@@ -37,17 +37,17 @@ _MOST_PID = 1 << 22
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _KEYS = re.compile(rb'"(?:memory_maps|memory_full_info|num_ctx_switches)"\s*:')
 _ROW_KEYS = (re.compile(rb'"rss"\s*:'), re.compile(rb'"path"\s*:'))
-_FIRST_OBJECT = re.compile(rb"\s*\[\s*\{")
+_FIRST_OBJECT = re.compile(rb"\[\s*\{")
 _FIRST_LIST = re.compile(
-    rb"\s*\[\s*\[\s*(?:" + _STRING + rb'\s*,\s*"[r-][w-][x-][sp]"\s*,\s*)?' + _STRING + rb"(?:\s*,\s*\d{1,20}){" + b"%d" % len(_FIELDS) + rb"}\s*\]"
+    rb"\[\s*\[\s*(?:" + _STRING + rb'\s*,\s*"[r-][w-][x-][sp]"\s*,\s*)?' + _STRING + rb"(?:\s*,\s*\d{1,20}){" + b"%d" % len(_FIELDS) + rb"}\s*\]"
 )
 _ROW_BYTES = 1 << 14
 
 
 def _detect(head: bytes) -> bool:
-    if not looks_like_json(head):
+    head = beginning_of_json(head)
+    if not head:
         return False
-    head = head.removeprefix(b"\xef\xbb\xbf")
     if _FIRST_LIST.match(head) or _KEYS.search(head):
         return True
     return _FIRST_OBJECT.match(head) is not None and all(key.search(head, 0, _ROW_BYTES) for key in _ROW_KEYS)

@@ -56,8 +56,8 @@ _DASHES = rb"[ \t]*-{8}[- \t]*"
 # dumpstate's title of a section: what it shows, and the command that it runs for it.
 _SECTION = rb"------ SHOW MAP (?P<pid>[1-9]\d{0,9}) \((?P<command>[^\n]*)\) ------\n"
 _BEGINS = re.compile(rb"^(?:" + _SECTION + rb")?(?:" + _HEADING + rb"|(?P<old>" + _OLD_HEADING + rb"))\n" + _DASHES + rb"$", re.MULTILINE)
-_HEADING_AGAIN = re.compile(_HEADING + rb"\n" + _DASHES + rb"\n")
-_DASHED = re.compile(_DASHES + rb"\n")
+# Between the rows and their TOTAL: dashes, and since Android 4.4 the heading once more.
+_BELOW = re.compile(rb"(?:(?:" + _DASHES + rb"|" + _TITLES + rb"|[ \t]*(?:addr +addr +)?" + _BASE + rb"[^\n]*)\n){0,4}")
 _DUMPSTATE = re.compile(rb"^== dumpstate: ([^\n]+)$", re.MULTILINE)
 _NUMBERS = rb"(?:\d{1,15} +){7,20}"
 _BELONGS = re.compile(
@@ -206,13 +206,12 @@ def _take(text: Text, position: int) -> Taken | None:
         end = following
     reason = f"not a row of showmap: {quote(text.line(end)[0])}" if end < len(text.data) else None
     total, cut = None, "the TOTAL below it is missing"
-    if (dashed := _DASHED.match(text.data, end)) is not None:
-        again = _HEADING_AGAIN.match(text.data, dashed.end())
-        below = dashed.end() if again is None else again.end()
-        if below < len(text.data) and (match := columns.total.fullmatch(text.line(below)[0])):
-            numbers = [int(number) for number in match.groups()]
-            total = Entry({name: number for name, number in zip(columns.figures, numbers, strict=True) if not name.startswith("?")}, TOTAL)
-            end = text.line(below)[1]
+    below = _BELOW.match(text.data, end)
+    end = below.end() if below is not None else end
+    if end < len(text.data) and (match := columns.total.fullmatch(text.line(end)[0])):
+        numbers = [int(number) for number in match.groups()]
+        total = Entry({name: number for name, number in zip(columns.figures, numbers, strict=True) if not name.startswith("?")}, TOTAL)
+        end = text.line(end)[1]
     if not entries:
         return None
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import Form, LineForm, Parse, SavedTable, Taken, Text, register
-from pmapdiff.formats.json_text import looks_like_json, read_json
+from pmapdiff.formats.json_text import beginning_of_json, read_json
 from pmapdiff.formats.lines import quote
 from pmapdiff.formats.showmap import COUNTERS, MAPPINGS, SIZE, TOTAL, Entry, table_of
 
@@ -22,7 +22,7 @@ _MOST_KIB = 10**15
 _HEADING = rb'"virtual size","RSS","PSS",(?:"[^"\n]{1,40}",){4,40}"object"[ \t]*$'
 _CSV_BEGINS = re.compile(rb"^" + _HEADING, re.MULTILINE)
 _CSV_BELONGS = re.compile(_HEADING + rb'|(?:\d{1,15},){7}[^\n]{0,400}"[/\[]', re.MULTILINE)
-_JSON_BEGINS = re.compile(rb'\s*\[\s*\{\s*"virtual size"\s*:')
+_JSON_BEGINS = re.compile(rb'\[\s*\{\s*"virtual size"\s*:')
 
 
 def _entry(row: dict[str, Any]) -> Entry:
@@ -85,7 +85,7 @@ def _csv_entry(columns: list[str], line: bytes) -> Entry | None:
 
 
 def _detect_json(head: bytes) -> bool:
-    return looks_like_json(head) and _JSON_BEGINS.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
+    return _JSON_BEGINS.match(beginning_of_json(head)) is not None
 
 
 def _parse_json(given: Parse) -> list[SavedTable]:
