@@ -53,3 +53,8 @@ def has_end(mappings: Iterable[Mapping]) -> bool:
 
 # Where nothing else would show that a copy was cut at its end.
 NO_LAST_END = "the last line does not end: the end may be missing"
+
+
+def part_warning(reason: str) -> str:
+    """The warning about a table that is not whole."""
+    return f"this is only a part of the table: {reason}"

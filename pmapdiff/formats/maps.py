@@ -7,7 +7,7 @@ import re
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.lines import quote
-from pmapdiff.formats.rows import end_warning, read_rows
+from pmapdiff.formats.rows import Rows, end_warning, read_rows
 from pmapdiff.formats.smaps import HEADER_LINE, WHOLE_HEADER, parse_header
 from pmapdiff.model import Mapping, MappingTable
 
@@ -41,8 +41,26 @@ def maps_row(line: bytes) -> Mapping | None:
     return None if fields is None else Mapping(*fields[:7], header=fields[7])
 
 
+def read_maps(text: Text, position: int) -> Rows:
+    """The rows of maps from a position on."""
+    return read_rows(text, position, maps_row, "/proc/PID/maps")
+
+
+def maps_inside(value: bytes, source: str, where: str, line: int | None = None) -> Rows:
+    """The rows of a maps text that another file has as the value of something; `where` names that, `line` is the one of the file in which it begins.
+
+    Raises FormatError if it is anything else.
+    """
+    text = Text(value if value.endswith(b"\n") else value + b"\n", source)
+    rows = read_maps(text, 0)
+    if not rows.mappings or text.data[rows.end :].strip():
+        number = text.number(rows.end)
+        raise FormatError(f"{where}, row {number}: {rows.reason or 'there is none'}", source=source, line=None if line is None else line + number - 1)
+    return rows
+
+
 def _take(text: Text, position: int) -> Taken | None:
-    rows = read_rows(text, position, maps_row, "/proc/PID/maps")
+    rows = read_maps(text, position)
     if not rows.mappings:
         return None
     warnings = (*rows.warnings, *end_warning(rows))

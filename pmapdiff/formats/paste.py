@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, Parse, SavedTable, Taken, Text
 from pmapdiff.formats.dates import date_in
-from pmapdiff.formats.lines import has_end, quote
+from pmapdiff.formats.lines import has_end, part_warning, quote
 from pmapdiff.formats.sections import LEFT_OUT_BY_GREP
 from pmapdiff.formats.tidy import is_frame
 from pmapdiff.model import MappingTable
@@ -239,5 +239,5 @@ class _Reader:
         """A table that is not whole."""
         number = self._text.number(min(position, len(self._text.data) - 1))
         reason = f"line {number}: {why}" if say or not why.startswith("line ") else why
-        warning = f"this is only a part of the table: {reason}"
-        return replace(table, partial=reason if table.partial is None else f"{table.partial}; {reason}", warnings=(*table.warnings, warning))
+        partial = reason if table.partial is None else f"{table.partial}; {reason}"
+        return replace(table, partial=partial, warnings=(*table.warnings, part_warning(reason)))

@@ -74,7 +74,9 @@ def _tables_of(pid: int, files: dict[str, TreeFile], moment_us: int | None, read
     if maps and rollup and not smaps:
         counted, rows = rollup[0].table.totals, maps[0].table.totals
         totals = Totals(rows.mappings, (rows.figures[0], *counted.figures[1:]))
-    about = _status_of(files["status"].data) if "status" in files else {}
+    about = status_of(files["status"].data) if "status" in files else {}
+    # In a container it says the pid that the process has in there.
+    about["pid"] = pid
     if "cmdline" in files:
         about["command"] = files["cmdline"].data.removesuffix(b"\n")
     if "comm" in files:
@@ -83,14 +85,14 @@ def _tables_of(pid: int, files: dict[str, TreeFile], moment_us: int | None, read
         about["comm"] = match[1]
     if "cgroup" in files and (match := _CGROUP.search(files["cgroup"].data)):
         about["cgroup"] = match[1]
-    return [replace(table, pid=pid, totals=totals, taken_at_us=table.taken_at_us or moment_us, **about) for table in tables]
+    return [replace(table, totals=totals, taken_at_us=table.taken_at_us or moment_us, **about) for table in tables]
 
 
-def _status_of(text: bytes) -> dict[str, Any]:
+def status_of(text: bytes) -> dict[str, Any]:
     """What /proc/PID/status says (Documentation/filesystems/proc.rst, table 1-2); nothing of what it does not have."""
     said = {match[1].decode(): match[2].strip() for match in _STATUS_LINE.finditer(text)}
     about: dict[str, Any] = {"comm": said["Name"]} if said.get("Name") else {}
-    for label, name in (("PPid", "ppid"), ("Uid", "uid"), ("Threads", "threads"), ("VmHWM", "vm_hwm_kib")):
+    for label, name in (("Pid", "pid"), ("PPid", "ppid"), ("Uid", "uid"), ("Threads", "threads"), ("VmHWM", "vm_hwm_kib")):
         words = said.get(label, b"").split()
         if words and words[0].isdigit() and len(words[0]) < 16:
             about[name] = int(words[0])
