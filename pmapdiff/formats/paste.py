@@ -66,10 +66,10 @@ class _Reader:
         self._pasted = self._framed = False
         self._left_out = 0
         self._first_left_out: int | None = None
-        # Of each form, where it may begin next, and up to where else it does not: no part of the text is searched twice for the same.
-        self._seen = [(-1, 0)] * len(forms)
         self._moment_us: int | None = None
         self._pid: int | None = None
+        # Where each form was last seen to begin, and up to where it was looked for.
+        self._known = [(-1, 0)] * len(forms)
 
     def tables(self) -> Iterator[SavedTable]:
         text, position = self._text, 0
@@ -146,15 +146,19 @@ class _Reader:
         here = [(position, number) for number, form in enumerate(self._forms) if form.begins.match(data, position)]
         if here:
             return here
-        for number, form in enumerate(self._forms):
-            start, until = self._seen[number]
-            if start < position and until < limit:
-                # Far enough for what is looked at behind it to be worth it.
-                until = max(limit, max(position, until) + _SLACK)
-                match = form.begins.search(data, max(position, self._seen[number][1]), until + _SLACK)
-                found = match is not None and match.start() < until
-                self._seen[number] = (match.start(), match.start() + 1) if match is not None and found else (-1, until)
-        return sorted((start, number) for number, (start, _) in enumerate(self._seen) if position <= start < limit)
+        found = [(self._begin_of(number, position, limit), number) for number in range(len(self._forms))]
+        return sorted((start, number) for start, number in found if start is not None)
+
+    def _begin_of(self, number: int, position: int, limit: int) -> int | None:
+        """Where a form may begin next, in a piece of the text. No part is searched twice: in some texts most lines look like beginnings."""
+        begin, searched = self._known[number]
+        searched = max(position, searched)
+        if begin < position and searched < limit:
+            ahead = max(limit, searched + _SLACK)
+            match = self._forms[number].begins.search(self._text.data, searched, ahead + _SLACK)
+            begin = match.start() if match is not None and match.start() < ahead else -1
+            self._known[number] = begin, ahead if begin < 0 else begin + 1
+        return begin if position <= begin < limit else None
 
     def _look_between(self, start: int, end: int) -> _Between:
         """Look at the lines from `start` to `end`, which are no part of a table."""
