@@ -90,7 +90,7 @@ def _read(given: Parse) -> tuple[dict[bytes, _Value], bool]:
             report.setdefault(key, _Value(b"".join(parts).strip(b"\n"), begun, True))
         match = _KEY.fullmatch(line.removesuffix(b"\n"))
         if match is None and line.strip() and is_ended:
-            raise FormatError(f"neither a key nor the continuation of one: {quote(line)}", source=given.source, line=number)
+            raise FormatError(f"neither a key nor the continuation of one: {quote(line.rstrip())}", source=given.source, line=number)
         key, parts = (match[1], [(match[2] or b"") + b"\n"]) if match else (b"", [])
         # What begins in the line of the key is a value of one line.
         begun = number if match is not None and match[2] else number + 1

@@ -10,8 +10,8 @@ import re
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.dates import date_in
-from pmapdiff.formats.lines import NO_LAST_END, quote
-from pmapdiff.formats.maps import Rows, read_rows
+from pmapdiff.formats.lines import quote
+from pmapdiff.formats.maps import Rows, end_warnings, read_rows
 from pmapdiff.model import Mapping, MappingTable
 from pmapdiff.model.mapping import DELETED
 
@@ -46,18 +46,17 @@ def _take(text: Text, position: int) -> Taken | None:
         following = _REPORT.search(data, report.end())
         limit = limit if following is None else following.start()
     heading = position if data.startswith(_HEADING, position) else data.find(b"\n" + _HEADING, position, limit) + 1
-    if not data.startswith(_HEADING, heading):
-        return None
     begins = heading + len(_HEADING)
-    rows = read_rows(text, begins) if data[begins : begins + 1].strip() else None
+    # A blank line may be behind the heading of an excerpt, and anything behind that.
+    rows = read_rows(text, begins) if data.startswith(_HEADING, heading) and data[begins : begins + 1].strip() else None
     if rows is None:
-        if report is not None and data.find(b"\n", begins) in (-1, len(data) - 1):
-            raise text.error(heading, "this report of HotSpot was cut off before its memory map")
+        if report is not None and not data[:position].strip():
+            # What else there is in such a file is no table.
+            raise text.error(position, "this report of HotSpot has no memory map of Linux (Dynamic libraries): it may be cut off")
         return None
     end, mappings, cut = _end_of_rows(text, rows, is_report=report is not None)
-    warnings = rows.warnings
-    if report is None and text.unfinished is not None and end == len(data):
-        warnings = (*warnings, NO_LAST_END)
+    # Behind a section that somebody copied there may be the number of its mappings, and else nothing.
+    warnings = (*rows.warnings, *end_warnings(text, rows)) if report is None and end == rows.end else rows.warnings
     table = SavedTable(MappingTable(mappings), _NAME, text.source, warnings=warnings)
     if report is None:
         return Taken(table, end, begun=True, cut=cut, reason=rows.reason)

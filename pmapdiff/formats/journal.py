@@ -16,9 +16,9 @@ from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import Parse
 from pmapdiff.formats.lines import quote
 
-_EXPORT = re.compile(rb"__[A-Z_]{1,60}=")
+_EXPORT = re.compile(rb"\n*__[A-Z_]{1,60}=")
 # The first key is a field's: capital letters. `json-seq` begins with a record separator, `json-sse` with `data:`.
-_JSON = re.compile(rb"(?:\xef\xbb\xbf)?[\s\x1e\[]*(?:data:)?[\s\[]*\{\s*\"[A-Z_][A-Z0-9_]{0,63}\"\s*:")
+_JSON = re.compile(rb"(?:\xef\xbb\xbf)?[\s\x1e\[]*(?:data:[\s\[]*)?\{\s*\"[A-Z_][A-Z0-9_]{0,63}\"\s*:")
 _FIELD = re.compile(rb"[A-Z_][A-Z0-9_]{0,63}")
 _BETWEEN = re.compile(r"(?:[\s\x1e,\[\]\ufeff]|data:)*")
 _LENGTH_BYTES = 8

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
-from pmapdiff.formats.lines import NO_LAST_END
-from pmapdiff.formats.maps import read_rows
+from pmapdiff.formats.lines import quote
+from pmapdiff.formats.maps import end_warnings, read_rows
 from pmapdiff.model import COUNTER_INDEX, NO_COUNTERS, Mapping, MappingTable
 from pmapdiff.model.counters import PRIVATE_HUGETLB, RSS, Counters
 from pmapdiff.model.mapping import ADDRESS_LIMIT
 
 _NAME = "system-map"
+_WHAT = "HotSpot's map (its size must be that of its addresses)"
 _PAGE_SIZE = COUNTER_INDEX["KernelPageSize"]
 # No Linux has smaller pages.
 _PAGE_BYTES = 4096
@@ -89,10 +90,12 @@ def _take(text: Text, position: int) -> Taken | None:
     before = _BEFORE_ROWS.match(text.data, position)
     if before is None:
         return None
-    rows = read_rows(text, before.end(), _row, "HotSpot's map (its size must be that of its addresses)")
-    if rows is None:
-        return None
+    rows = read_rows(text, before.end(), _row, _WHAT)
     has_heading = before.end() > position
+    if rows is None:
+        if has_heading:
+            raise text.error(before.end(), f"not a row of {_WHAT}: {quote(text.line(before.end())[0])}")
+        return None
     mappings, footer = rows.mappings, _FOOTER.match(text.data, rows.end)
     # Only the number of mappings could be cut without anything that shows it: what follows it in that line, or below, ends with a parenthesis.
     if footer is not None and footer[3] and not footer[4] and text.unfinished is not None:
@@ -105,8 +108,8 @@ def _take(text: Text, position: int) -> Taken | None:
         cut = "its footer is missing"
         # A row may be cut in its name without anything that shows it.
         mappings = mappings[:-1] if end == len(text.data) and text.unfinished is not None else mappings
-    elif end == len(text.data) and text.unfinished is not None:
-        warnings = (*warnings, NO_LAST_END)
+    else:
+        warnings += end_warnings(text, rows)
     if not mappings:
         raise text.error(before.end(), "the file was cut off in the first row of this table")
     if any(mapping.name.startswith(_ALWAYS_DELETED) for mapping in mappings):

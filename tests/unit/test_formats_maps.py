@@ -2,6 +2,7 @@ import time
 from pathlib import Path
 
 import pytest
+from damaged import maps_of, sample
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,21 @@ def test_other_line_ends() -> None:
     (cut,) = parse_saved(data.removesuffix(b"\n"), "f")
     assert cut.table == expected.table
     assert cut.warnings == ("the last line does not end: the end may be missing",)
+
+
+def test_what_glibc_prints_when_it_aborts() -> None:
+    (found,) = parse_saved(sample("glibc/abort.txt"), "f")
+    assert (found.form, found.table, found.partial) == ("maps", maps_of("worker").table, None)
+    assert len(found.warnings) == 1
+    assert found.warnings[0].startswith("7 lines that are no part of a table were left out, the first is line 1:")
+
+
+def test_offsets_of_old_kernels() -> None:
+    # Up to 2.6.2x that of anonymous memory is its address.
+    data = b"00b8d000-00b8e000 rw-p 00b8d000 00:00 0 \nbfbbe000-bfbd3000 rw-p bfbbe000 00:00 0          [stack]\n"
+    assert given_back(data) == data
+    (found,) = parse_saved(data, "f")
+    assert [(mapping.offset, mapping.is_file) for mapping in found.table.mappings] == [(0xB8D000, False), (0xBFBBE000, False)]
 
 
 def test_overlapping_rows_are_told() -> None:
