@@ -13,8 +13,9 @@ from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import Form, Parse, SavedTable, register
 from pmapdiff.formats.dates import date_in
 from pmapdiff.formats.lines import NO_LAST_END, part_warning, quote
-from pmapdiff.formats.maps import Rows, maps_inside
+from pmapdiff.formats.maps import maps_inside
 from pmapdiff.formats.proc_tree import status_of
+from pmapdiff.formats.rows import Rows
 from pmapdiff.model import MappingTable
 
 _MAPS = b"ProcMaps"

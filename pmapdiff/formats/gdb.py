@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
-from pmapdiff.formats.rows import read_rows
+from pmapdiff.formats.rows import end_warnings, read_rows
 from pmapdiff.model import Mapping, MappingTable
 from pmapdiff.model.mapping import UNKNOWN_PERMS
 
@@ -50,6 +50,8 @@ def _take(text: Text, position: int) -> Taken | None:
         warnings = (*warnings, f"{partial}: give the core dump itself")
         said = list(_CORE_OF.finditer(text.data, max(0, position - _LOOK_BACK_BYTES), position))
         command = said[-1][1] if said else None
+    else:
+        warnings = (*warnings, *end_warnings(text, rows))
     table = SavedTable(MappingTable(rows.mappings), "gdb", text.source, pid=pid, command=command, warnings=warnings, partial=partial)
     return Taken(table, rows.end, begun=True, reason=rows.reason)
 

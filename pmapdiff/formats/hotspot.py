@@ -11,7 +11,8 @@ import re
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.dates import date_in
 from pmapdiff.formats.lines import quote
-from pmapdiff.formats.maps import Rows, end_warnings, read_rows
+from pmapdiff.formats.maps import read_maps
+from pmapdiff.formats.rows import Rows, end_warnings
 from pmapdiff.model import Mapping, MappingTable
 from pmapdiff.model.mapping import DELETED
 
@@ -48,8 +49,8 @@ def _take(text: Text, position: int) -> Taken | None:
     heading = position if data.startswith(_HEADING, position) else data.find(b"\n" + _HEADING, position, limit) + 1
     begins = heading + len(_HEADING)
     # A blank line may be behind the heading of an excerpt, and anything behind that.
-    rows = read_rows(text, begins) if data.startswith(_HEADING, heading) and data[begins : begins + 1].strip() else None
-    if rows is None:
+    rows = read_maps(text, begins) if data.startswith(_HEADING, heading) and data[begins : begins + 1].strip() else None
+    if rows is None or not rows.mappings:
         if report is not None and not data[:position].strip():
             # What else there is in such a file is no table.
             raise text.error(position, "this report of HotSpot has no memory map of Linux (Dynamic libraries): it may be cut off")

@@ -7,7 +7,7 @@ import re
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.lines import quote
-from pmapdiff.formats.rows import Rows, end_warning, read_rows
+from pmapdiff.formats.rows import Rows, end_warnings, read_rows
 from pmapdiff.formats.smaps import HEADER_LINE, WHOLE_HEADER, parse_header
 from pmapdiff.model import Mapping, MappingTable
 
@@ -63,7 +63,7 @@ def _take(text: Text, position: int) -> Taken | None:
     rows = read_maps(text, position)
     if not rows.mappings:
         return None
-    warnings = (*rows.warnings, *end_warning(rows))
+    warnings = (*rows.warnings, *end_warnings(text, rows))
     return Taken(SavedTable(MappingTable(rows.mappings), "maps", text.source, warnings=warnings), rows.end, reason=rows.reason)
 
 

@@ -50,10 +50,7 @@ def read_rows(text: Text, position: int, row: Row, called: str, skip: re.Pattern
         position = following
     if backwards:
         mappings.sort(key=lambda m: (m.start, m.end))
-    warnings = [overlap_warning(overlaps)] if overlaps else []
-    if mappings and text.unfinished is not None and end == len(text.data):
-        warnings.append(NO_LAST_END)
-    return Rows(tuple(mappings), tuple(warnings), end, reason)
+    return Rows(tuple(mappings), (overlap_warning(overlaps),) if overlaps else (), end, reason)
 
 
 def perms_of_letters(letters: bytes, name: bytes) -> str:
@@ -66,6 +63,8 @@ def perms_of_letters(letters: bytes, name: bytes) -> str:
     return letters.decode() + ("p" if private else "?")
 
 
-def end_warning(rows: Rows) -> tuple[str, ...]:
-    """A warning about rows that lack what every process has at the end of its address space, unless they have another about their end."""
-    return () if NO_LAST_END in rows.warnings or has_end(rows.mappings) else (NO_END,)
+def end_warnings(text: Text, rows: Rows) -> tuple[str, ...]:
+    """What to say of the end of rows behind which nothing shows that they are all."""
+    if text.unfinished is not None and rows.end == len(text.data):
+        return (NO_LAST_END,)
+    return () if has_end(rows.mappings) else (NO_END,)

@@ -10,7 +10,7 @@ import re
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.lines import quote
-from pmapdiff.formats.maps import end_warnings, read_rows
+from pmapdiff.formats.rows import end_warnings, read_rows
 from pmapdiff.model import COUNTER_INDEX, NO_COUNTERS, Mapping, MappingTable
 from pmapdiff.model.counters import PRIVATE_HUGETLB, RSS, Counters
 from pmapdiff.model.mapping import ADDRESS_LIMIT
@@ -92,7 +92,7 @@ def _take(text: Text, position: int) -> Taken | None:
         return None
     rows = read_rows(text, before.end(), _row, _WHAT)
     has_heading = before.end() > position
-    if rows is None:
+    if not rows.mappings:
         if has_heading:
             raise text.error(before.end(), f"not a row of {_WHAT}: {quote(text.line(before.end())[0])}")
         return None
