@@ -106,6 +106,7 @@ class Text:
     r"""A text in which tables are looked for. Every line ends with `\n`.
 
     `unfinished` is where the last line begins if its end was added: it may be cut off. `memory` is that of the file (see `Parse`).
+    `looked_back` says how far a form has looked at what stands before its tables, so that it looks at nothing twice.
     """
 
     data: bytes
@@ -113,6 +114,8 @@ class Text:
     first_line: int = 1
     unfinished: int | None = None
     memory: dict[str, Any] = field(default_factory=dict)
+    looked_back: dict[str, int] = field(default_factory=dict)
+    _counted: tuple[int, int] = (0, 0)
 
     def line(self, position: int) -> tuple[bytes, int]:
         """The line that begins at a position, without its end, and where the next one begins."""
@@ -121,13 +124,13 @@ class Text:
 
     def number(self, position: int) -> int:
         """The number in the file of the line that a position is in."""
-        known, number = self.memory.get("number", (0, self.first_line))
+        known, number = self._counted
         if position < known:
-            known, number = 0, self.first_line
+            known, number = 0, 0
         # Many tables have something wrong with them: not from the beginning for each.
         number += self.data.count(b"\n", known, position)
-        self.memory["number"] = position, number
-        return int(number)
+        self._counted = position, number
+        return number + self.first_line
 
     def error(self, position: int, reason: str) -> FormatError:
         """What is wrong with the line at a position."""

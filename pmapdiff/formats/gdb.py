@@ -43,15 +43,13 @@ def _take(text: Text, position: int) -> Taken | None:
     if not rows.mappings:
         return None
     pid = int(begins["pid"]) if begins["pid"] else None
-    command, partial, warnings = None, None, rows.warnings
+    command, partial, warnings = None, None, (*rows.warnings, *end_warnings(text, rows))
     if all(mapping.perms == UNKNOWN_PERMS and mapping.is_file for mapping in rows.mappings):
         # A process has a stack.
         partial = "gdb shows only the files of a core dump"
-        warnings = (*warnings, f"{partial}: give the core dump itself")
+        warnings = (*rows.warnings, f"{partial}: give the core dump itself")
         said = list(_CORE_OF.finditer(text.data, max(0, position - _LOOK_BACK_BYTES), position))
         command = said[-1][1] if said else None
-    else:
-        warnings = (*warnings, *end_warnings(text, rows))
     table = SavedTable(MappingTable(rows.mappings), "gdb", text.source, pid=pid, command=command, warnings=warnings, partial=partial)
     return Taken(table, rows.end, begun=True, reason=rows.reason)
 

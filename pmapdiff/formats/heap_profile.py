@@ -17,7 +17,7 @@ from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import Form, Parse, SavedTable, Text, register
 from pmapdiff.formats.lines import quote
 from pmapdiff.formats.maps import maps_row
-from pmapdiff.formats.rows import Row, read_rows
+from pmapdiff.formats.rows import Row, end_warnings, read_rows
 from pmapdiff.formats.tidy import tidy
 from pmapdiff.model import Mapping, MappingTable
 
@@ -105,7 +105,7 @@ def _parse(given: Parse) -> list[SavedTable]:
             raise text.error(text.unfinished, f"the file was cut off here ({cut}): --partial takes what is whole")
     if not mappings:
         raise FormatError("the profile has no mapped libraries", source=given.source, line=first_line)
-    warnings = rows.warnings if cut is None else (*rows.warnings, f"this is only a part of the table: {cut}")
+    warnings = (*rows.warnings, *end_warnings(text, rows)) if cut is None else (*rows.warnings, f"this is only a part of the table: {cut}")
     table = SavedTable(MappingTable(mappings), "heap-profile", given.source, warnings=warnings, partial=cut)
     named = _NAMED_BY_JEMALLOC.search(basename(given.source)) if data.startswith(_HEADS) else None
     return [replace(table, pid=int(named[1])) if named else table]

@@ -10,13 +10,12 @@ import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Keyed
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import Form, Parse, SavedTable, register
 from pmapdiff.formats.json_text import beginning_of_json, read_json
-from pmapdiff.formats.lines import overlap_warning
+from pmapdiff.formats.lines import count_overlaps, overlap_warning
 from pmapdiff.formats.sums import sum_table
 from pmapdiff.model import COUNTER_INDEX, NO_COUNTERS, Counters, Mapping, MappingTable
 from pmapdiff.model.mapping import ADDRESS_LIMIT
@@ -107,7 +106,7 @@ def _table(process: Keyed[str, Any], whose: str, cut: str | None, given: Parse) 
         raise FormatError(f"{whose or 'memory_maps'}: rows with addresses, and others without", source=given.source)
     # They may have been sorted by what the writer cared for.
     mappings.sort(key=lambda mapping: (mapping.start, mapping.end))
-    overlaps = sum(following.start < previous.end for previous, following in pairwise(mappings))
+    overlaps = count_overlaps(mappings)
     warnings = [overlap_warning(overlaps)] if overlaps else []
     if cut is not None:
         warnings.append(f"this is only a part of the table: {cut}")

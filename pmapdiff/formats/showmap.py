@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Keyed
-from itertools import pairwise
 from typing import NamedTuple
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.dates import date_in
-from pmapdiff.formats.lines import overlap_warning, quote
+from pmapdiff.formats.lines import count_overlaps, overlap_warning, quote
 from pmapdiff.formats.rows import perms_of_letters
 from pmapdiff.formats.sums import sum_table
 from pmapdiff.model import COUNTER_INDEX, NO_COUNTERS, Counters, Mapping, MappingTable
@@ -81,7 +80,7 @@ def table_of(entries: Sequence[Entry], total: Entry | None) -> tuple[MappingTabl
     if not entries or any(entry.start is None for entry in entries):
         return sum_table(_sums(entries)), warnings
     mappings = [_mapping(entry) for entry in entries]
-    in_order = all(following.start >= previous.end for previous, following in pairwise(mappings))
+    in_order = not count_overlaps(mappings)
     spans = [(entry.figures.get(SIZE, mapping.size_kib), mapping.size_kib) for entry, mapping in zip(entries, mappings, strict=True)]
     have_their_size = all(said_kib - size_kib in _GUARDS_KIB for said_kib, size_kib in spans)
     if not (in_order and have_their_size) and all((entry.end or 0) < 1 << 32 for entry in entries):
@@ -91,7 +90,7 @@ def table_of(entries: Sequence[Entry], total: Entry | None) -> tuple[MappingTabl
         raise ValueError("addresses that do not span the virtual size")
     if not in_order:
         mappings.sort(key=lambda mapping: (mapping.start, mapping.end))
-        overlaps = sum(following.start < previous.end for previous, following in pairwise(mappings))
+        overlaps = count_overlaps(mappings)
         warnings += [overlap_warning(overlaps)] if overlaps else []
     return MappingTable(tuple(mappings)), warnings
 
@@ -182,12 +181,10 @@ def _entry(columns: _Columns, line: bytes) -> Entry | None:
 
 def _moment_us(text: Text, position: int) -> int | None:
     """When the bug report was made that a position is in, in µs since the epoch."""
-    begun: int
-    moment_us: int | None
-    begun, moment_us = text.memory.get("showmap", (0, None))
-    for match in _DUMPSTATE.finditer(text.data, begun, position):
+    moment_us: int | None = text.memory.get("dumpstate")
+    for match in _DUMPSTATE.finditer(text.data, text.looked_back.get("showmap", 0), position):
         moment_us = date_in(match[1]) or moment_us
-    text.memory["showmap"] = position, moment_us
+    text.looked_back["showmap"], text.memory["dumpstate"] = position, moment_us
     return moment_us
 
 
