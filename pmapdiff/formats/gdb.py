@@ -1,7 +1,7 @@
 """gdb's `info proc mappings`, of a process or of a core dump.
 
-From linux-tdep.c, linux_info_proc and linux_core_info_proc_mappings (gdb 7 to 16): perms since gdb 12, and never of a core dump, of which gdb shows
-what its NT_FILE note lists: files.
+From linux-tdep.c, linux_info_proc and linux_core_info_proc_mappings (seen of gdb 13): perms since gdb 12, and never of a core dump, of which gdb
+shows what its NT_FILE note lists: files. The columns may be aligned to either side.
 """
 
 from __future__ import annotations

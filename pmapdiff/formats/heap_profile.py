@@ -1,8 +1,8 @@
 """Heap profiles of gperftools and jemalloc, and gperftools' CPU profiles: maps stand at their end, behind up to millions of stacks.
 
-jemalloc copies /proc/self/maps (src/prof_sys.c, prof_dump_maps; 3 to 5). gperftools prints it anew, without the device, for which it puts 00:00
-(src/base/proc_maps_iterator.cc, FormatLine; 2.0 to 2.17). `-` is its word for shared, and since 2.16 nothing separates a name from an inode of 11
-digits.
+jemalloc copies /proc/self/maps (src/prof_sys.c, prof_dump_maps, 5.3). gperftools prints it anew, without the device, for which it puts 00:00
+(src/base/proc_maps_iterator.cc and sysinfo.cc, FormatLine). `-` is its word for shared, and in newer versions nothing separates a name from an inode
+of 11 digits.
 """
 
 from __future__ import annotations

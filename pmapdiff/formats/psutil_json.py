@@ -1,6 +1,6 @@
 """What psutil's `memory_maps()` gives, as JSON: alone, in what `Process.as_dict()` gives, or of many processes.
 
-From psutil/_pslinux.py and psutil/__init__.py, memory_maps (3.0 to 7.2): all values are in bytes, memory without a name is called `[anon]`, and
+From psutil/_pslinux.py and psutil/__init__.py, memory_maps (7.2): all values are in bytes, memory without a name is called `[anon]`, and
 ` (deleted)` is taken off where no such file is there. Grouped rows are sums over the mappings of one name, the others have addresses and permissions.
 """
 

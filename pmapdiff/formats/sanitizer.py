@@ -1,6 +1,6 @@
 """What AddressSanitizer and its like print when they cannot go on: `Process memory map follows:` and the names of all mappings.
 
-From sanitizer_common.cpp, DumpProcessMap (LLVM 3.5 to 20, GCC 4.9 to 15): start, end and name, with tabs. Logs and tickets make blanks of those.
+From sanitizer_common.cpp, DumpProcessMap (seen of GCC 12): start, end and name, with tabs. Logs and tickets make blanks of those.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The memory map in a tombstone, the crash report of Android.
 
-From libdebuggerd's tombstone.cpp, dump_all_maps (Android 5 to 12), and tombstone_proto_to_text.cpp (12 and later): the last address of each mapping
-instead of its end, with a quote in the middle of 64 bits, `rwx`, offset and size, and what the unwinder knows of a library behind its name.
+From libdebuggerd's tombstone.cpp, dump_all_maps (Android 12; older ones do not count the entries): the last address of each mapping instead of its
+end, with a quote in the middle of 64 bits, `rwx`, offset and size, and what the unwinder knows of a library behind its name.
 """
 
 from __future__ import annotations
