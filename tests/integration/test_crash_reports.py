@@ -48,7 +48,7 @@ def jcmd(pid: int, command: str) -> bytes:
 
 
 def check(found: SavedTable, before: tuple[Mapping, ...], after: tuple[Mapping, ...], grown: int = 0) -> None:
-    """Judge a table that was made while the process went on: what was there before and after must be in it (but for `grown`), and little else."""
+    """Judge a table made while the process went on: what was there before and after must be in it (but for `grown` rows), and not much else."""
     rows = {mapping[:7] for mapping in found.table.mappings}
     lasting = {mapping[:7] for mapping in before} & {mapping[:7] for mapping in after}
     assert len(lasting) > 50
