@@ -1,221 +1,304 @@
-"""What pmap prints: plain, with -x and with -d, of procps-ng 3.3 and 4.
+"""What pmap prints: plain, with -x and with -d, of procps of any age and language, SUSE's, busybox's and toybox's.
 
-The forms differ in their columns and share the rest, so each is a `_Kind` for one parser. Columns are told by
-their shape, not by their position: 3.3.2 to 3.3.12 put more spaces between them, and -q leaves their headings out.
-Facts about the output are from src/pmap.c, `one_proc` and `mapping_name` (procps-ng 3.3.2 to 4.0.4).
+They differ in their columns, and those are told by the shape of the rows: how many numbers there are, whether a K stands behind them, whether an
+offset and a device follow. Headings are not asked, because they are translated, and -q leaves them out; nor are positions, because versions,
+translations and large numbers shift them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.lines import overlap_warning, quote
-from pmapdiff.model import NO_COUNTERS, Mapping, MappingTable
-from pmapdiff.model.counters import DIRTY, RSS, Counters
-from pmapdiff.model.mapping import ADDRESS_LIMIT
+from pmapdiff.formats.pmap_common import (
+    ADDRESS,
+    DASHES,
+    HEADING_LINE,
+    NO_FOOTER,
+    PROCESS_LINE,
+    UNFINISHED,
+    Unreadable,
+    is_basename_only,
+    is_unfinished,
+    next_line,
+    opening,
+    trouble_with,
+)
+from pmapdiff.formats.pmap_names import Shown, kernel_names
+from pmapdiff.formats.smaps import BACKWARDS
+from pmapdiff.model import COUNTER_INDEX, NO_COUNTERS, Mapping, MappingTable
 
-# No Linux has smaller pages.
-_PAGE_BYTES = 4096
-
-# Numbers are bounded, because int() of very many digits is slow or refused: an address space is 10^17 KiB at
-# most, what one process can map less than 10^15. No pattern has two ways to match the same spaces.
-_PROCESS = re.compile(rb"(\d{1,10}):(?: +(.*))?")
-_DASHES = re.compile(rb"-[- ]*")
-_START_AND_SIZE = rb"(?P<start>[0-9a-f]{8,16}) +(?P<size>\d{1,17})"
-_MODE = rb" +(?P<mode>[r-][w-][x-][sp-]-)"
-_NAME = rb"(?: +(?P<name>.*))?"
-_SHMID = re.compile(rb"\[ (shmid=0x[0-9a-f]{1,16}) \]")
+# An address space is 10^17 KiB at most, what one process can map less than 10^15. No pattern has two ways to match the same blanks.
+_START = rb"^(?P<start>" + ADDRESS + rb")[ \t]{1,99}"
+# busybox and SUSE up to SLES 12 print the kernel's perms.
+_MODE = rb"[ \t]{1,99}(?P<mode>[r-][w-][x-](?:[sp-]-|[sp]))(?=[ \t\n])"
+_OFFSET_AND_DEVICE = rb"[ \t]{1,99}(?P<offset>[0-9a-f]{8,64})[ \t]{1,99}(?P<major>[0-9a-f]{2,8}):(?P<minor>[0-9a-f]{2,8})(?=[ \t\n])"
+# Footers: words of any language, and numbers, with a letter of its alphabet behind them where those of the rows have a K.
+_WORDS, _FIGURE, _UNIT = rb"[^\d\n$#%>@~]{1,80}?", rb"(\d{1,20})", rb"[ ]?(?:[Kk][A-Za-z]?|[\x80-\xff]{1,4})"
+# SUSE's up to SLES 12 has a second one, which ends in two ways.
+_SECOND_FOOTER = re.compile(rb"(\d{1,20})K writable-private, (\d{1,20})K readonly-private, (?:and )?(\d{1,20})K shared.*")
 
 
-class _Kind(NamedTuple):
-    """One of pmap's forms: its lines, and what the figures of its footer are sums of (in KiB)."""
+class _Shape(NamedTuple):
+    """What the rows of one of pmap's tables look like: `counters` are the columns between size and mode, `figures` what the footer's are sums of."""
 
-    name: str
-    description: str
-    columns: re.Pattern[bytes] | None
+    form: str
+    counters: tuple[str, ...]
     row: re.Pattern[bytes]
     footer: re.Pattern[bytes]
     figures: tuple[str, ...]
-    sums: Callable[[Sequence[Mapping]], tuple[int, ...]]
+
+
+def _shape(form: str, *counters: str, unit: bytes = b"", dashes: int = 0, device: bool = False) -> _Shape:
+    cells = b"".join(rb"[ \t]{1,99}(?P<%b>\d{1,15})%b" % (name.encode(), unit) for name in counters) + rb"[ \t]{1,99}-" * dashes
+    row = _START + rb"(?P<size>\d{1,17})" + unit + cells + _MODE + (_OFFSET_AND_DEVICE if device else b"") + rb"(?P<name>[^\n]*)"
+    figures = ("size", *counters)
+    if cells:
+        # 3.3.2 for 32 bits prints dashes for sums, and one more than it has columns.
+        footer = (
+            _WORDS
+            + rb"[ \t]{1,99}(\d{1,20})"
+            + unit
+            + (rb"[ \t]{1,99}(\d{1,20}|-)" + unit) * len(counters)
+            + rb"(?:[ \t]{1,99}-){0,%d}" % (dashes or 1)
+        )
+    elif device:
+        footer, figures = (_WORDS + _FIGURE + _UNIT) * 3, ("size", "writeable/private size", "shared size")
+    else:
+        footer = _WORDS + _FIGURE + _UNIT
+    return _Shape(form, counters, re.compile(row, re.MULTILINE), re.compile(footer + rb"[ \t]*"), figures)
+
+
+_SUSE = ("Rss", "Pss", "Dirty", "Swap")
+_SHAPES = (
+    _shape("pmap", unit=b"K"),
+    _shape("pmap-d", device=True),
+    _shape("pmap-x", "Rss", "Dirty"),
+    # procps 3.2, whose RSS, Anon and Locked never were more than headings; busybox and toybox.
+    _shape("pmap-x", dashes=3),
+    _shape("pmap-x", "Pss", "Dirty", "Swap"),
+    # SUSE's default, and that of SLES 11 and 12 without and with -d.
+    _shape("pmap-x", *_SUSE),
+    _shape("pmap-d", *_SUSE, unit=b"K", device=True),
+    _shape("pmap-x", *_SUSE, unit=b"K"),
+)
+
+
+class _Row(NamedTuple):
+    """One row before its name is known."""
+
+    start: int
+    end: int
+    perms: str
+    offset: int | None
+    device: str | None
+    shown: bytes
+    counters: tuple[int, ...]
 
 
 @dataclass
 class _Draft:
-    """One table while its lines are read.
+    """One table while its lines are read: the footers' figures in KiB, None for one that is only a dash."""
 
-    `footer` is in KiB, None for a figure that is only a dash; `overlaps` counts rows that begin before the last one ends.
-    """
-
-    pid: int | None = None
-    command: bytes | None = None
-    mappings: list[Mapping] = field(default_factory=list)
-    has_columns: bool = False
+    shape: _Shape
+    rows: list[_Row] = field(default_factory=list)
     footer: tuple[int | None, ...] | None = None
-    overlaps: int = 0
+    second_footer: tuple[int, ...] | None = None
+    backwards: bool = False
 
 
-def _size(mappings: Sequence[Mapping]) -> int:
-    return sum(mapping.size_kib for mapping in mappings)
+def _shape_at(form: str, text: Text, position: int) -> _Shape | None:
+    """The shape of the rows that begin at a position; also if there are none, and a footer says so."""
+    shapes = [shape for shape in _SHAPES if shape.form == form]
+    for shape in shapes:
+        if shape.row.match(text.data, position):
+            return shape
+    line, following = text.line(position)
+    if DASHES.fullmatch(line) and following < len(text.data):
+        line = text.line(following)[0]
+    for shape in shapes:
+        if (match := shape.footer.fullmatch(line)) is not None and all(figure in (b"0", b"-") for figure in match.groups()):
+            return shape
+    return None
 
 
-def _plain_sums(mappings: Sequence[Mapping]) -> tuple[int, ...]:
-    return (_size(mappings),)
+def _take(form: str, text: Text, position: int) -> Taken | None:
+    """The table of this form that begins at a position, with or without the line that says whose it is."""
 
+    def begins(text: Text, position: int) -> bool:
+        return _shape_at(form, text, position) is not None
 
-def _extended_sums(mappings: Sequence[Mapping]) -> tuple[int, ...]:
-    return _size(mappings), *(sum(mapping.counters[index] or 0 for mapping in mappings) for index in (RSS, DIRTY))
-
-
-def _device_sums(mappings: Sequence[Mapping]) -> tuple[int, ...]:
-    shared = [mapping for mapping in mappings if mapping.perms[3] == "s"]
-    writeable_private = [mapping for mapping in mappings if mapping.perms[1] == "w" and mapping.perms[3] == "p"]
-    return _size(mappings), _size(writeable_private), _size(shared)
-
-
-_KINDS = (
-    _Kind(
-        name="pmap",
-        description="pmap, with or without -p and -q",
-        columns=None,
-        row=re.compile(_START_AND_SIZE + rb"K" + _MODE + _NAME),
-        footer=re.compile(rb" *total +(\d{1,20})K *"),
-        figures=("size",),
-        sums=_plain_sums,
-    ),
-    _Kind(
-        name="pmap-x",
-        description="pmap -x, with or without -p and -q",
-        columns=re.compile(rb"Address +Kbytes +RSS +Dirty +Mode +Mapping *"),
-        row=re.compile(_START_AND_SIZE + rb" +(?P<rss>\d{1,15}) +(?P<dirty>\d{1,15})" + _MODE + _NAME),
-        # 3.3.2 built for 32 bits prints the size and three dashes.
-        footer=re.compile(rb"total kB +(\d{1,20}) +(\d{1,20}|-) +(\d{1,20}|-)(?: +-)? *"),
-        figures=("size", "Rss", "dirty"),
-        sums=_extended_sums,
-    ),
-    _Kind(
-        name="pmap-d",
-        description="pmap -d, with or without -p and -q",
-        columns=re.compile(rb"Address +Kbytes +Mode +Offset +Device +Mapping *"),
-        row=re.compile(_START_AND_SIZE + _MODE + rb" +(?P<offset>[0-9a-f]{8,16}) +(?P<major>[0-9a-f]{3,8}):(?P<minor>[0-9a-f]{5,8})" + _NAME),
-        footer=re.compile(rb"mapped: +(\d{1,20})K +writeable/private: +(\d{1,20})K +shared: +(\d{1,20})K *"),
-        figures=("size", "writeable/private size", "shared size"),
-        sums=_device_sums,
-    ),
-)
-
-
-def _take(kind: _Kind, text: Text, position: int) -> Taken | None:
-    """The table of this kind that begins at a position, with or without the line that says whose it is."""
-    draft, begun, end, reason = _Draft(), False, position, None
-    while position < len(text.data):
-        line, following = text.line(position)
-        if match := _PROCESS.fullmatch(line):
-            if draft.pid is not None or draft.mappings or draft.has_columns:
-                break
-            draft.pid, draft.command, begun = int(match[1]), match[2] or b"", True
-        elif match := kind.row.fullmatch(line):
-            trouble = _take_row(draft, match)
-            if trouble:
-                raise text.error(position, trouble)
-            end = following
-        elif kind.columns and kind.columns.fullmatch(line) and not draft.mappings:
-            draft.has_columns, end, begun = True, following, True
-        elif match := kind.footer.fullmatch(line):
-            draft.footer, end = tuple([None if figure == b"-" else int(figure) for figure in match.groups()]), following
-            break
-        elif line.strip() and not (draft.has_columns and _DASHES.fullmatch(line)):
-            reason = f"neither a row nor any other line of {kind.name}: {quote(line)}"
-            break
-        position = following
-    if not (draft.mappings or draft.has_columns or draft.footer):
+    unreadable = Unreadable.of(text)
+    head = opening(text, position, begins)
+    shape = None if head is None else _shape_at(form, text, head.rows)
+    if head is None or shape is None:
+        return unreadable.take(text, position, form, lambda text, position: opening(text, position, begins) is not None)
+    if not head.begun and _is_cut(shape, text, position):
         return None
+    draft = _Draft(shape)
+    end, reason, cut = _read_rows(draft, text, head.rows)
+    rows = draft.rows
+    if draft.backwards:
+        rows.sort(key=lambda row: (row.start, row.end))
+    mappings = _mappings(shape, rows)
     table = SavedTable(
-        table=MappingTable(tuple(draft.mappings)),
-        form=kind.name,
+        table=MappingTable(mappings),
+        form=form,
         source=text.source,
-        pid=draft.pid,
-        command=draft.command,
-        warnings=_warnings(kind, draft),
+        pid=head.pid,
+        command=head.command,
+        warnings=tuple(_warnings(draft, mappings, has_heading=head.heading is not None, unfinished=is_unfinished(text, end))),
+        basenames=is_basename_only(mappings),
     )
-    return Taken(table, end, begun=begun, reason=reason)
+    unreadable.last_end[form] = end
+    return Taken(table, end, begun=head.begun, cut=cut, reason=reason)
+
+
+def _is_cut(shape: _Shape, text: Text, position: int) -> bool:
+    """Whether a row without anything before it has lost the first digits of its address, or is what older versions print a second time."""
+    first = shape.row.match(text.data, position)
+    assert first is not None
+    if not int(first["size"]):
+        return True
+    second = shape.row.match(text.data, min(first.end() + 1, len(text.data)))
+    return second is not None and len(first["start"]) < len(second["start"])
+
+
+def _read_rows(draft: _Draft, text: Text, position: int) -> tuple[int, str | None, str | None]:
+    """Read the rows from a position on, and what stands below them. Gives the place of the first line that is no part of the table, what to
+    say of that line, and what is cut off.
+    """
+    shape, end = draft.shape, position
+    while position < len(text.data):
+        if match := shape.row.match(text.data, position):
+            trouble = _take_row(draft, match)
+            if trouble == BACKWARDS:
+                return end, f"{trouble} {quote(match[0])}", None
+            if trouble:
+                raise text.error(position, f"{trouble}: {quote(match[0])}")
+            position = end = match.end() + 1
+            continue
+        line, following = text.line(position)
+        if match := shape.footer.fullmatch(line):
+            draft.footer = tuple([None if figure == b"-" else int(figure) for figure in match.groups()])
+            end = following
+            if position == text.unfinished and list(_disagreements(draft)):
+                draft.footer = None
+                return end, None, f"the last line is not whole: {quote(line)}"
+            behind = next_line(text, position)
+            second = _SECOND_FOOTER.fullmatch(text.line(behind)[0]) if behind < len(text.data) else None
+            if second is not None:
+                draft.second_footer, end = tuple([int(figure) for figure in second.groups()]), text.line(behind)[1]
+            return end, None, None
+        if line.strip() and not DASHES.fullmatch(line):
+            return end, f"neither a row nor any other line of {shape.form}: {quote(line)}", None
+        position = following
+    return end, None, None
 
 
 def _take_row(draft: _Draft, match: re.Match[bytes]) -> str | None:
     """Add one row to its table; what is wrong with it, or None."""
     fields = match.groupdict()
-    start, size_kib = int(fields["start"], 16), int(fields["size"])
-    previous = draft.mappings[-1] if draft.mappings else None
-    if previous and (start, size_kib) == (previous.start, 0) and fields.get("rss") == fields.get("dirty") == b"0":
-        # 3.3.2 to 3.3.12 print a row when they see `Swap`, and take `SwapPss` (since Linux 4.3) for another.
-        return None
+    start, size_kib, mode = int(fields["start"], 16), int(fields["size"]), fields["mode"].decode()
+    counters = tuple([int(fields[name]) for name in draft.shape.counters])
+    previous = draft.rows[-1] if draft.rows else None
     end = start + (size_kib << 10)
-    if size_kib == 0 or (start | end) % _PAGE_BYTES:
-        return f"an address or size that is no whole number of pages: {quote(match[0])}"
-    if end > ADDRESS_LIMIT:
-        return f"address and size go beyond 64 bits: {quote(match[0])}"
-    if previous and start <= previous.start:
-        return f"address goes backwards: more than one table in this file? {quote(match[0])}"
-    draft.overlaps += previous is not None and start < previous.end
-    mode = fields["mode"].decode()
-    draft.mappings.append(
-        Mapping(
-            start=start,
-            end=end,
-            perms=mode[:3] + ("s" if mode[3] == "s" else "p"),
-            offset=int(fields["offset"], 16) if "offset" in fields else None,
-            # pmap pads as %03x:%05x what the kernel prints as %02x:%02x.
-            device=f"{int(fields['major'], 16):02x}:{int(fields['minor'], 16):02x}" if "major" in fields else None,
-            inode=None,
-            name=_name(fields["name"] or b""),
-            counters=_counters(int(fields["rss"]), int(fields["dirty"])) if "rss" in fields else NO_COUNTERS,
-        )
-    )
+    if previous and start == previous.start and counters and (size_kib == 0 or (end == previous.end and not any(counters))):
+        # Up to 3.3.12 a row is printed at `Swap`, and once more at the `SwapPss` of Linux 4.3: without a size, or (RHEL 6) with it.
+        draft.rows[-1] = previous._replace(counters=tuple(map(max, previous.counters, counters)))
+        return None
+    trouble = trouble_with(start, end, None if previous is None else (previous.start, previous.end))
+    if trouble is not None:
+        return trouble
+    draft.backwards = draft.backwards or (previous is not None and start < previous.start)
+    # pmap pads as %03x:%05x what the kernel prints as %02x:%02x.
+    device = f"{int(fields['major'], 16):02x}:{int(fields['minor'], 16):02x}" if "major" in fields else None
+    offset = int(fields["offset"], 16) if "offset" in fields else None
+    perms = mode[:3] + ("s" if mode[3] == "s" else "p")
+    draft.rows.append(_Row(start, end, perms, offset, device, fields["name"], counters))
     return None
 
 
-def _name(shown: bytes) -> bytes:
-    """The kernel's name of a mapping for what pmap shows of it.
-
-    A file of the same name as pmap's own words is taken for memory: pasted tables often lost the spaces that tell them apart.
-    """
-    if shown == b"[ anon ]":
-        return b""
-    if shown == b"[ stack ]":
-        return b"[stack]"
-    match = _SHMID.fullmatch(shown)
-    return b"[%b]" % match[1] if match else shown
+def _names(rows: Sequence[_Row]) -> list[bytes]:
+    return kernel_names([Shown(row.start, row.perms, row.device, row.shown) for row in rows])
 
 
-def _counters(rss_kib: int, dirty_kib: int) -> Counters:
-    counters = list(NO_COUNTERS)
-    counters[RSS], counters[DIRTY] = rss_kib, dirty_kib
-    return tuple(counters)
+def _mappings(shape: _Shape, rows: Sequence[_Row]) -> tuple[Mapping, ...]:
+    """The rows with their names."""
+    indices = [COUNTER_INDEX[name] for name in shape.counters]
+    mappings: list[Mapping] = []
+    for row, name in zip(rows, _names(rows), strict=True):
+        counters = list(NO_COUNTERS)
+        for index, value in zip(indices, row.counters, strict=True):
+            counters[index] = value
+        offset = row.offset
+        if row.device == "00:00" and (not name or name.startswith(b"[")):
+            # RHEL 5 (Linux 2.6.18) says where anonymous memory was when it was mapped: that is no offset into anything, and later kernels say 0.
+            offset = 0
+        mappings.append(Mapping(row.start, row.end, row.perms, offset, row.device, None, name, counters=tuple(counters)))
+    return tuple(mappings)
 
 
-def _warnings(kind: _Kind, draft: _Draft) -> tuple[str, ...]:
-    warnings = []
-    if draft.overlaps:
-        warnings.append(overlap_warning(draft.overlaps))
+def _size(rows: Iterable[_Row]) -> int:
+    return sum(row.end - row.start for row in rows) >> 10
+
+
+def _is_limited(draft: _Draft) -> bool:
+    """Whether the rows may be a part of the process that -A has chosen: every process has a stack."""
+    return b"[stack]" not in _names(draft.rows)
+
+
+def _disagreements(draft: _Draft) -> Iterator[str]:
+    """Sentences about figures of the footers that are neither what the rows add up to nor what some version of pmap makes of it."""
+    rows = draft.rows
+    size, shared = _size(rows), _size(row for row in rows if row.perms[3] == "s")
+    writeable = _size(row for row in rows if row.perms[1] == "w" and row.perms[3] == "p")
+    sums = [size, *map(sum, zip(*(row.counters for row in rows), strict=True))] if rows else [0] * len(draft.shape.figures)
+    if not draft.shape.counters:
+        sums = [size, writeable, shared]
+    figures = list(zip(draft.shape.figures, draft.footer or (), sums, strict=False))
+    figures += zip(
+        ("writable-private size", "readonly-private size", "shared size"),
+        draft.second_footer or (),
+        (writeable, size - writeable - shared, shared),
+        strict=False,
+    )
+    for index, (name, said, summed) in enumerate(figures):
+        known = [summed]
+        if index == 0 and draft.shape.counters:
+            # Up to 3.3.10, -x counts what is shared twice.
+            known.append(size + shared)
+        elif draft.shape.counters and figures[0][1] == size and said is not None and said > summed and _is_limited(draft):
+            # With -A, the counters of what stands below its range are added all the same.
+            known.append(said)
+        if said is not None and said not in known:
+            yield f"the footer says {said} KiB of {'dirty' if name == 'Dirty' else name}, the rows add up to {summed} KiB"
+
+
+def _warnings(draft: _Draft, mappings: Sequence[Mapping], *, has_heading: bool, unfinished: bool) -> Iterator[str]:
+    overlaps = sum(following.start < previous.end for previous, following in pairwise(mappings))
+    if overlaps:
+        yield overlap_warning(overlaps)
     if draft.footer is not None:
-        for figure, said, summed in zip(kind.figures, draft.footer, kind.sums(draft.mappings), strict=True):
-            if said not in (None, summed):
-                warnings.append(f"the footer says {said} KiB of {figure}, the rows add up to {summed} KiB")
-    elif draft.has_columns:
-        warnings.append("no footer: the end may be missing")
-    return tuple(warnings)
+        yield from _disagreements(draft)
+    elif has_heading:
+        yield NO_FOOTER
+    elif unfinished:
+        yield UNFINISHED
 
 
-for _kind in _KINDS:
-    _line = b"|".join(part.pattern for part in (_kind.columns, _kind.row) if part)
-    _begins = re.compile(
-        rb"^(?:(?:" + _line + rb")$|" + _PROCESS.pattern + rb"\n+(?:" + _line.replace(b"?P<", b"?P<after_") + rb"|" + _kind.footer.pattern + rb")$)",
-        re.MULTILINE,
-    )
-    register(
-        LineForm(_kind.name, _kind.description, _begins, partial(_take, _kind), re.compile(rb"(?:" + _line + rb"|" + _kind.footer.pattern + rb")$"))
-    )
+for _form, _description in (
+    ("pmap", "pmap, with or without -p and -q"),
+    ("pmap-x", "pmap -x, with or without -p and -q; that of SUSE, busybox and toybox"),
+    ("pmap-d", "pmap -d, with or without -p and -q"),
+):
+    _row = b"|".join(shape.row.pattern.lstrip(b"^") for shape in _SHAPES if shape.form == _form)
+    _row = re.sub(rb"\?P<\w+>", b"?:", _row)
+    _begins = re.compile(rb"^(?:" + PROCESS_LINE + rb"|" + HEADING_LINE + rb"(?=" + _row + rb")|" + _row + rb")", re.MULTILINE)
+    register(LineForm(_form, _description, _begins, partial(_take, _form), re.compile(_row)))

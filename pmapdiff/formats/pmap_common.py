@@ -1,0 +1,143 @@
+"""What all forms of pmap's output share: what stands before the rows, and where those can be.
+
+First comes whose they are, then the columns' headings in any language.
+Facts about the output are from src/pmap.c (procps 3.2.0 to procps-ng 4.0.4, SUSE's patches to it), procps/pmap.c of busybox and
+toys/other/pmap.c of toybox.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pmapdiff.formats.base import SavedTable, Taken, Text
+from pmapdiff.formats.smaps import BACKWARDS
+from pmapdiff.model import Mapping, MappingTable
+from pmapdiff.model.mapping import ADDRESS_LIMIT
+
+# Numbers are bounded, because int() of very many digits is slow or refused. Addresses are padded to the width of their column, which is as many
+# bytes as its heading has: 27 in Georgian.
+ADDRESS = rb"[0-9a-f]{8,64}"
+_PROCESS = re.compile(rb"(\d{1,10}):(?:[ \t]+(.*))?")
+_PROCESS_AT = re.compile(rb"\d{1,10}:")
+# As procps prints it, and nobody's prose.
+_PROCPS_PROCESS = re.compile(rb"(\d{1,10}):   (\S.*)")
+# The beginnings of tables, to be searched for: the line of a process, or columns' headings right above a row. No other line consists of
+# three words and more without a digit or a prompt, and is aligned.
+PROCESS_LINE = rb"\d{1,10}:(?:[ \t][^\n]*)?\n"
+HEADING_LINE = rb"(?=[^ \t\n][^\n]{0,200}(?:  |\t))(?:[^\d\s$#%>:=/.,;]{1,60}[ \t]{1,60}){3,12}[^\d\s$#%>:=/.,;]{0,60}\n"
+_DIGIT = re.compile(rb"\d")
+DASHES = re.compile(rb"[ \t]*-[- \t]*")
+NO_FOOTER = "no footer: the end may be missing"
+UNFINISHED = "the last line does not end: the end may be missing"
+# No Linux has smaller pages.
+_PAGE_BYTES = 4096
+
+
+class Opening(NamedTuple):
+    """The lines of a table before its rows, and where those begin."""
+
+    pid: int | None
+    command: bytes | None
+    heading: bytes | None
+    rows: int
+
+    @property
+    def begun(self) -> bool:
+        """Whether the table begins here, and not before."""
+        return self.pid is not None or self.heading is not None
+
+
+def opening(text: Text, position: int, begins: Callable[[Text, int], bool]) -> Opening | None:
+    """The opening of the table at a position; `begins` says whether its rows begin at one. None if no table does."""
+    pid = command = heading = None
+    match = _PROCESS.fullmatch(text.line(position)[0])
+    if match is not None:
+        pid, command = int(match[1]), match[2] or b""
+        position = next_line(text, position)
+        if _PROCESS_AT.match(text.data, position):
+            return None
+    if position < len(text.data) and not begins(text, position):
+        heading = text.line(position)[0]
+        if _DIGIT.search(heading):
+            return None
+        position = next_line(text, position)
+    return Opening(pid, command, heading, position) if position < len(text.data) and begins(text, position) else None
+
+
+def next_line(text: Text, position: int) -> int:
+    """Where the next line begins that is not blank."""
+    position = text.line(position)[1]
+    while position < len(text.data) and not (line := text.line(position))[0].strip():
+        position = line[1]
+    return position
+
+
+@dataclass
+class Unreadable:
+    """The processes of one text of which pmap has printed no more than their line.
+
+    procps since 3.3.11 prints it of a process that it may not read, -X and -XX of kernel threads, too. Alone it is no table, next to a table it
+    says something.
+    """
+
+    last_end: dict[str, int] = field(default_factory=dict)
+    _followed: dict[str, range] = field(default_factory=dict)
+
+    @staticmethod
+    def of(text: Text) -> Unreadable:
+        """What is remembered of this text."""
+        memory: Unreadable = text.memory.setdefault("pmap", Unreadable())
+        return memory
+
+    def take(self, text: Text, position: int, form: str, opens: Callable[[Text, int], bool]) -> Taken | None:
+        """The process at a position if it stands behind or before a table of this form, which `opens` recognises."""
+        line, end = text.line(position)
+        match = _PROCPS_PROCESS.fullmatch(line)
+        if match is None or not (self._stands_behind(text, position, form) or self._stands_before(text, position, form, opens)):
+            return None
+        self.last_end[form] = end
+        pid = int(match[1])
+        warning = f"pid {pid}: there is no mapping below it; pmap could not read it, or it is a kernel thread"
+        table = SavedTable(MappingTable(()), form, text.source, pid, match[2], (warning,), partial="pmap could not read its mappings")
+        return Taken(table, end, begun=True)
+
+    def _stands_behind(self, text: Text, position: int, form: str) -> bool:
+        end = self.last_end.get(form)
+        return end is not None and end <= position and not text.data[end:position].strip()
+
+    def _stands_before(self, text: Text, position: int, form: str, opens: Callable[[Text, int], bool]) -> bool:
+        """Whether nothing but the lines of other processes is between this one and a table."""
+        seen = self._followed.get(form)
+        if seen is None or position >= seen.stop:
+            last = position
+            while (end := text.line(last)[1]) < len(text.data) and _PROCPS_PROCESS.fullmatch(text.line(end)[0]):
+                last = end
+            # Empty if no table follows; where it stops is how far was looked.
+            seen = self._followed[form] = range(position if opens(text, last) else last + 1, last + 1)
+        return position in seen
+
+
+def trouble_with(start: int, end: int, previous: tuple[int, int] | None) -> str | None:
+    """What is wrong with the place of a row behind the previous one; None if a table can have it.
+
+    As of maps, a torn copy goes back by what was merged with its neighbour meanwhile.
+    """
+    if start == end or (start | end) % _PAGE_BYTES:
+        return "an address or size that is no whole number of pages"
+    if end > ADDRESS_LIMIT:
+        return "address and size go beyond 64 bits"
+    return BACKWARDS if previous is not None and (start == previous[0] or (start < previous[0] and end <= previous[0])) else None
+
+
+def is_unfinished(text: Text, end: int) -> bool:
+    """Whether a table that ends here ends with a line that may be cut off."""
+    return text.unfinished is not None and end == len(text.data)
+
+
+def is_basename_only(mappings: tuple[Mapping, ...]) -> bool:
+    """Whether there are files and none has a folder."""
+    names = [mapping.name for mapping in mappings if mapping.is_file and not mapping.name.startswith(b"[")]
+    return bool(names) and not any(b"/" in name for name in names)
