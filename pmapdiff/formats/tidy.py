@@ -32,7 +32,7 @@ def tidy(data: bytes) -> bytes:
         data = data.decode("utf-16", "replace").encode()
     data = data.removeprefix(b"\xef\xbb\xbf")
     if b"\r" in data and data.count(b"\r\n") == data.count(b"\n") - data.endswith(b"\n\n"):
-        data = data.replace(b"\r\n", b"\n")
+        data = data.replace(b"\r\n", b"\n").removesuffix(b"\r")
     data = _unquoted(data)
     return _TABBED.sub(_without_tabs, data) if b"\t" in data else data
 
