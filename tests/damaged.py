@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
+
+from saved_samples import sample
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats import SavedTable, parse_saved
 from pmapdiff.text import printable
-
-SAVED = Path(__file__).parent / "data" / "saved"
-
-
-def sample(path: str) -> bytes:
-    """One of the samples of `data/saved`."""
-    return (SAVED / path).read_bytes()
 
 
 def maps_of(name: str) -> SavedTable:

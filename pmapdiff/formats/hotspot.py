@@ -117,4 +117,4 @@ def _launcher(table: MappingTable) -> bytes:
     return b"java"
 
 
-register(LineForm(_NAME, "HotSpot's hs_err_pid*.log, jcmd PID VM.info", _BEGINS, _take, _COUNT))
+register(LineForm(_NAME, "HotSpot's hs_err_pid*.log, jcmd PID VM.info", _BEGINS, _take, _COUNT, in_report=True))

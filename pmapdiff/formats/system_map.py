@@ -130,4 +130,4 @@ def _check(footer: re.Match[bytes], mappings: tuple[Mapping, ...]) -> tuple[str 
     return None, tuple(f"the footer says {figure} KiB of {name}, the rows add up to {ours} KiB" for name, figure, ours in wrong)
 
 
-register(LineForm(_NAME, "jcmd PID System.map, System.dump_map", _BEGINS, _take, _ROW))
+register(LineForm(_NAME, "jcmd PID System.map, System.dump_map", _BEGINS, _take, _ROW, in_report=True))

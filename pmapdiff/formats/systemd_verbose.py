@@ -58,4 +58,4 @@ def _take(text: Text, position: int) -> Taken | None:
     return Taken(marked(table, rows) if reason is None else table, end, begun=True, cut=reason)
 
 
-register(LineForm(_NAME, "a crash in the journal: journalctl -o verbose", _BEGINS, _take, re.compile(rb"[ \t]*COREDUMP_PROC_MAPS=")))
+register(LineForm(_NAME, "a crash in the journal: journalctl -o verbose", _BEGINS, _take, re.compile(rb"[ \t]*COREDUMP_PROC_MAPS="), in_report=True))

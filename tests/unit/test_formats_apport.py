@@ -7,9 +7,10 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from damaged import check_cut, maps_of, outcome, sample
+from damaged import check_cut, maps_of, outcome
 from hypothesis import given
 from hypothesis import strategies as st
+from saved_samples import sample
 from strategies import law
 
 from pmapdiff.errors import FormatError
@@ -92,7 +93,7 @@ def test_the_core_is_not_kept_in_memory() -> None:
         (SMALL.replace(b"ProcMaps:\n" + ROWS, b"ProcMaps: Error: [Errno 13] Permission denied: 'maps'\n"), 4, "apport could not read the maps"),
         (SMALL.replace(b"ProcMaps:\n" + ROWS, b""), None, "no ProcMaps"),
         (b"ProblemType: Bug\nDate: Mon Nov 23 10:19:59 2026\n", None, "ProblemType is 'Bug'"),
-        (SMALL.replace(b"ProcMaps:\n" + ROWS, b"ProcMaps:\n"), 5, "not a row"),
+        (SMALL.replace(b"ProcMaps:\n" + ROWS, b"ProcMaps:\n"), 5, "there is none"),
         (SMALL.replace(b" 00600000-00601000 rw-p", b" nothing"), 6, "not a row"),
         (SMALL.replace(b" 00600000-00601", b" 00300000-00301"), 6, "goes backwards"),
         (SMALL.replace(b"Signal: 11", b"\x1b[2J: 11"), 10, "neither a key"),

@@ -35,6 +35,16 @@ FILES = [
     "proc/grep-h-not-a.maps",
     "proc/grep-r.smaps_rollup",
     "proc/worker.numa_maps",
+    "apport/_srv_demo_bin_worker.0.crash",
+    "systemd-coredump/worker.json",
+    "systemd-coredump/odd-cut.json",
+    "systemd-coredump/worker.json-pretty",
+    "systemd-coredump/journal.export",
+    "systemd-coredump/worker.verbose",
+    "hotspot/hs_err_pid8421.log",
+    "hotspot/jdk17.VM.info",
+    "hotspot/jdk22.System.map",
+    "hotspot/vm_memory_map_9531.txt",
 ]
 SAMPLES = {path: sample(path) for path in FILES}
 # What this takes is for the machine to say, but not that ten times as much takes a hundred times as long.

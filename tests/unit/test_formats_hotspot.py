@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 import pytest
-from damaged import check_cut, outcome, sample
+from damaged import check_cut, outcome
 from hypothesis import given
 from hypothesis import strategies as st
+from saved_samples import sample
 from strategies import law
 
 from pmapdiff.errors import FormatError

@@ -2,9 +2,10 @@ import time
 from pathlib import Path
 
 import pytest
-from damaged import maps_of, sample
+from damaged import maps_of
 from hypothesis import given
 from hypothesis import strategies as st
+from saved_samples import sample
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats import SavedTable, parse_saved

@@ -7,9 +7,10 @@ import time
 from typing import Any
 
 import pytest
-from damaged import check_cut, maps_of, outcome, sample
+from damaged import check_cut, maps_of, outcome
 from hypothesis import given
 from hypothesis import strategies as st
+from saved_samples import sample
 from strategies import law
 
 from pmapdiff.errors import FormatError
@@ -163,7 +164,7 @@ def test_rows_without_the_end_of_an_address_space() -> None:
         (b'{"A": ' + b"1" * 50_000 + b"}", "no entry of a journal (ValueError)"),
         (b'{"A": "\xff"}', "byte 7: not UTF-8"),
         (b'{"A": "1"} [1] 7', "entry 2: no entry of a journal"),
-        (json.dumps({**FIELDS, "COREDUMP_PROC_MAPS": ""}).encode(), "not a row of /proc/PID/maps: ''"),
+        (json.dumps({**FIELDS, "COREDUMP_PROC_MAPS": ""}).encode(), "COREDUMP_PROC_MAPS, row 1: there is none"),
         (json.dumps({**FIELDS, "COREDUMP_PROC_MAPS": "\x1b[2J\n"}).encode(), "COREDUMP_PROC_MAPS, row 1: not a row"),
         (json.dumps({**FIELDS, "COREDUMP_PROC_MAPS": ROWS.decode() + "x\n"}).encode(), "COREDUMP_PROC_MAPS, row 4: not a row"),
         (JSON.replace(b'"h"', b"h"), "line 1: the file is damaged"),
