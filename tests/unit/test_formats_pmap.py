@@ -433,7 +433,7 @@ def test_rows_without_their_process_and_rows_after_the_footer() -> None:
 
 def test_a_named_form_without_a_table() -> None:
     for data in (b"\n", b"7:   a\n", X_ROW):
-        with pytest.raises(FormatError, match=r"no mapping table|empty"):
+        with pytest.raises(FormatError, match=r"no table of pmap|empty"):
             parse_saved(data, "f", "pmap")
 
 

@@ -168,5 +168,6 @@ def test_no_sample_is_a_bug() -> None:
                 assert str(outcome).isprintable()
                 assert len(str(outcome)) < 400
             else:
-                assert all(saved.table.mappings for saved in outcome)
+                # Of a kernel thread, and where it may not look, pmap prints no row.
+                assert all(saved.table.mappings or saved.form.startswith("pmap") for saved in outcome)
     assert seen > 60

