@@ -12,6 +12,7 @@ from sqlalchemy import Select, bindparam, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import Layout, Mapping, MappingTable, layout_of
+from pmapdiff.model.mapping import SUM_PERMS
 from pmapdiff.store.bulk import STATES, chunks, fetch_tuples
 from pmapdiff.store.schema import DETAIL_COLUMNS, GEOMETRY, backing, detail, layout, mapping, protection, state, string, to_unsigned, usage
 
@@ -114,8 +115,8 @@ class TableReader:
             perms, flags = protections[protection_id]
             device, inode, name = backings[backing_id]
             if start < 0 or end <= 0 or (offset is not None and offset < 0):
-                # The end of the highest page is 2**64 itself, which is stored as 0.
-                start, end = to_unsigned(start), to_unsigned(end) or 1 << 64
+                # The end of the highest page is 2**64 itself, which is stored as 0. A sum of unknown size begins and ends there.
+                start, end = to_unsigned(start), to_unsigned(end) or (0 if perms == SUM_PERMS else 1 << 64)
                 offset = None if offset is None else to_unsigned(offset)
             counters, layout, extra = states[state_id]
             raw = None if header is None else bytes(header)

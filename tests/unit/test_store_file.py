@@ -15,6 +15,7 @@ from strategies import capture_of, make
 
 from pmapdiff.errors import NotFoundError, StoreError
 from pmapdiff.formats.smaps import render_smaps
+from pmapdiff.formats.sums import sum_table
 from pmapdiff.model import Capture, Snapshot, SnapshotRef
 from pmapdiff.store import Store, default_location, sqlite_path
 from pmapdiff.store.schema import APPLICATION_ID, REVISIONS
@@ -172,3 +173,13 @@ def test_locations(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_urls_that_cannot_be_used(location: str) -> None:
     with pytest.raises(StoreError):
         Store.open(location)
+
+
+def test_a_sum_of_unknown_size_stays_one(tmp_path: Path) -> None:
+    rows = sum_table([(b"[rollup]", None, make(0, 0x1000, rss=7).counters)])
+    with_size = sum_table([(b"[heap]", 8, make(0, 0x1000, rss=7).counters), (b"/lib/libc.so.6", None, make(0, 0x1000, rss=1).counters)])
+    store = Store.open(str(tmp_path / "s.db"), write=True)
+    for table in (rows, with_size):
+        ref = store.write(Snapshot(SnapshotRef(None, 1, "h"), (capture_of(table.mappings),)))
+        assert store.load(ref).captures[0].table == table
+    assert store.check() == []
