@@ -37,7 +37,10 @@ def _parse(data: bytes, given: Parse) -> list[SavedTable]:
 
 def read_part(file: TreeFile, names: tuple[str, ...] | None, given: Parse) -> list[SavedTable]:
     """The tables in one file of many (or the only one), of the forms of these names."""
-    forms = [form for name, form in all_forms().items() if isinstance(form, LineForm) and given.only in (None, name) and (not names or name in names)]
+    lines = {name: form for name, form in all_forms().items() if isinstance(form, LineForm)}
+    # The name of an archive says nothing of the files in it.
+    only = given.only if given.only in lines else None
+    forms = [form for name, form in lines.items() if only in (None, name) and (not names or name in names)]
     whole = file.data.endswith(b"\n")
     data = file.data if whole else file.data + b"\n"
     unfinished = None if whole else file.data.rfind(b"\n") + 1

@@ -12,7 +12,8 @@ from pmapdiff.formats import parse_saved
 from pmapdiff.store import Store
 from pmapdiff.store.when import parse_when
 
-SMAPS = (Path(__file__).resolve().parent.parent / "data/redis-frozen/smaps.txt").read_bytes()
+DATA = Path(__file__).resolve().parent.parent / "data"
+SMAPS = (DATA / "redis-frozen/smaps.txt").read_bytes()
 
 
 def test_mappings_that_all_overlap_are_no_table() -> None:
@@ -52,3 +53,14 @@ def test_a_password_is_not_printed() -> None:
     with pytest.raises(StoreError) as caught:
         Store.open("nosuchbackend://user:secret@host/name")
     assert "secret" not in str(caught.value)
+
+
+def test_the_form_of_an_archive_says_nothing_of_the_files_in_it() -> None:
+    archive = (DATA / "saved/smemcap/busybox.tar").read_bytes()
+    assert parse_saved(archive, "f", "tar") == parse_saved(archive, "f")
+
+
+def test_of_many_files_only_those_of_the_form_that_was_named_are_read() -> None:
+    data = b"==> /proc/7/smaps <==\n" + (DATA / "redis-frozen/maps.txt").read_bytes()
+    with pytest.raises(FormatError, match="there is no table of smaps in this file"):
+        parse_saved(data, "f", "smaps")
