@@ -5,13 +5,17 @@ pmap -x has the counters, -d has offset and device, and only one of them may hav
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from pmapdiff.formats.base import SavedTable
 from pmapdiff.model import NO_COUNTERS, Mapping, MappingTable
 
-_PLAIN, _EXTENDED, _DEVICE = "pmap", "pmap-x", "pmap-d"
+_FORMS = _PLAIN, _EXTENDED, _DEVICE = "pmap", "pmap-x", "pmap-d"
+# A file may hold a hundred thousand tables with the same rows, whose names contradict.
+_MOST_TRIED = 100
 
 
 @dataclass
@@ -29,20 +33,24 @@ def combine(tables: Sequence[SavedTable]) -> list[SavedTable]:
     contradict, and none of the same form in it yet (two of one form are two moments).
     """
     combined: list[_Combined] = []
-    candidates: dict[tuple[object, ...], list[_Combined]] = {}
+    lacking: dict[tuple[object, ...], deque[_Combined]] = defaultdict(deque)
     for table in tables:
-        if table.form not in (_PLAIN, _EXTENDED, _DEVICE):
+        if table.form not in _FORMS:
             combined.append(_Combined(table, frozenset()))
             continue
-        alike = candidates.setdefault(_key(table), [])
-        for earlier in alike:
-            if table.form not in earlier.forms and _names_agree(earlier.table.table, table.table):
+        key = _key(table)
+        alike = lacking[table.form, key]
+        for place, earlier in enumerate(islice(alike, _MOST_TRIED)):
+            if _names_agree(earlier.table.table, table.table):
                 earlier.forms |= {table.form}
                 earlier.table = _join(earlier.table, table, earlier.forms)
+                del alike[place]
                 break
         else:
-            alike.append(_Combined(table, frozenset((table.form,))))
-            combined.append(alike[-1])
+            combined.append(_Combined(table, frozenset((table.form,))))
+            for form in _FORMS:
+                if form != table.form:
+                    lacking[form, key].append(combined[-1])
     return [each.table for each in combined]
 
 

@@ -102,13 +102,15 @@ def moments_of(tables: Sequence[SavedTable], pid: int | None = None) -> list[Mom
     `pid` is for tables that do not say whose they are.
     """
     found: list[tuple[tuple[str, str | None, int], dict[ProcessIdentity, Capture]]] = []
+    latest: dict[tuple[str, str | None, int], dict[ProcessIdentity, Capture]] = {}
     for table in tables:
         key = (table.source, table.host, table.taken_at_us or 0)
         capture = saved_capture(table, pid)
         identity = capture.process.identity
-        members = next((members for known, members in reversed(found) if known == key and identity not in members), None)
-        if members is None:
-            found.append((key, members := {}))
+        members = latest.get(key)
+        if members is None or identity in members:
+            members = latest[key] = {}
+            found.append((key, members))
         members[identity] = capture
     return [Moment(taken_at_us, source, host, tuple(members.values())) for (source, host, taken_at_us), members in found]
 

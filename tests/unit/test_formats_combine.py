@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pmapdiff.formats import SavedTable, parse_saved
+from pmapdiff.formats import combine as combine_module
 from pmapdiff.formats.combine import combine
 from pmapdiff.model import NO_COUNTERS, Mapping, MappingTable
 from pmapdiff.model.counters import DIRTY, RSS
@@ -125,3 +126,22 @@ def test_warnings_of_both_are_kept(extended: SavedTable, device: SavedTable) -> 
 def test_one_file_with_both_has_one_source(extended: SavedTable, device: SavedTable) -> None:
     (table,) = combine([replace(extended, source="f"), replace(device, source="f")])
     assert table.source == "f"
+
+
+def test_the_work_grows_with_the_number_of_tables_alone(monkeypatch: pytest.MonkeyPatch, extended: SavedTable, device: SavedTable) -> None:
+    compared = []
+
+    def counting(one: MappingTable, other: MappingTable) -> bool:
+        compared.append(one)
+        return names_agree(one, other)
+
+    names_agree = combine_module._names_agree
+    monkeypatch.setattr(combine_module, "_names_agree", counting)
+    small = [replace(table, table=MappingTable(table.table.mappings[:1])) for table in (extended, device)]
+    # The same rows again and again, and names that contradict in all of them.
+    assert len(combine([named(small[0], b"/a")] * 1000 + [named(small[1], b"/b")] * 1000)) == 2000
+    assert len(compared) <= 2000 * 100
+    # As many that agree, each with its own.
+    compared.clear()
+    assert len(combine([small[0]] * 1000 + [small[1]] * 1000)) == 1000
+    assert len(compared) == 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from pmapdiff.errors import FormatError, StoreError, UsageError
 from pmapdiff.formats import parse_saved
+from pmapdiff.formats.saved import moments_of
 from pmapdiff.store import Store
 from pmapdiff.store.when import parse_when
 
@@ -64,3 +66,17 @@ def test_of_many_files_only_those_of_the_form_that_was_named_are_read() -> None:
     data = b"==> /proc/7/smaps <==\n" + (DATA / "redis-frozen/maps.txt").read_bytes()
     with pytest.raises(FormatError, match="there is no table of smaps in this file"):
         parse_saved(data, "f", "smaps")
+
+
+def test_each_part_of_a_text_counts_its_own_lines() -> None:
+    damaged = b"==> /proc/%d/maps <==\n" + (DATA / "redis-frozen/maps.txt").read_bytes()[:-30] + b"\n\n"
+    tables = parse_saved(damaged % 7 + damaged % 8, "f")
+    lines = (damaged % 7).count(b"\n")
+    reasons = [table.partial or "" for table in tables]
+    assert [int(reason.split()[1]) for reason in reasons] == [lines - 1, 2 * lines - 1]
+
+
+def test_who_comes_again_is_of_another_moment_behind_the_others() -> None:
+    (first,) = parse_saved(SMAPS, "f")
+    looks = [replace(first, pid=pid, taken_at_us=1) for pid in (1, 2, 1, 3, 3)]
+    assert [[capture.process.pid for capture in moment.captures] for moment in moments_of(looks)] == [[1, 2], [1, 3], [3]]
