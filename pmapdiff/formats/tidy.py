@@ -8,10 +8,10 @@ from collections.abc import Callable
 _FRAME = re.compile(
     rb"\s*(?:(?:```|~~~)[^`]*|\{(?:code|noformat)(?::[^}]{0,60})?\}|\[/?code\]|</?(?:pre|code|details|summary)\b[^>]{0,80}>(?:[^<]{0,80}</summary>)?)\s*"
 )
-# A row of maps, smaps or pmap behind what marks a quotation, and what is between the marks.
-_QUOTED_ROW = re.compile(
-    rb"^(?P<mark>[ \t]*>[ \t>|]*|[ \t|]+)(?=[0-9a-f]{8,16}(?:-[0-9a-f]{8,16} [r-][w-][x-][sp] |[ \t]+\d{1,17}(?:K[ \t]|[ \t]+[\dr-])))", re.MULTILINE
-)
+# A row of maps, smaps or pmap behind what marks a quotation, and what is between the marks. pmap -X indents rows by itself.
+_ROW = rb"[0-9a-f]{8,16}(?:-[0-9a-f]{8,16} [r-][w-][x-][sp] |[ \t]+\d{1,17}(?:K[ \t]|[ \t]+[\dr-]))"
+_INDENTED_ROW = rb"[0-9a-f]{8,16}[ \t]+[r-][w-][x-][sp][ \t]+\d"
+_QUOTED_ROW = re.compile(rb"^(?P<mark>[ \t]*>[ \t>|]*(?=" + _ROW + rb"|" + _INDENTED_ROW + rb")|[ \t|]+(?=" + _ROW + rb"))", re.MULTILINE)
 # What is longer was written by a program.
 _LONGEST_QUOTATION = 16 << 20
 # A header of maps with a tab between two of its fields, or a counter.
