@@ -133,10 +133,10 @@ def test_the_work_grows_with_the_number_of_tables_alone(monkeypatch: pytest.Monk
 
     def counting(one: MappingTable, other: MappingTable) -> bool:
         compared.append(one)
-        return names_agree(one, other)
+        return agree(one, other)
 
-    names_agree = combine_module._names_agree
-    monkeypatch.setattr(combine_module, "_names_agree", counting)
+    agree = combine_module._agree
+    monkeypatch.setattr(combine_module, "_agree", counting)
     small = [replace(table, table=MappingTable(table.table.mappings[:1])) for table in (extended, device)]
     # The same rows again and again, and names that contradict in all of them.
     assert len(combine([named(small[0], b"/a")] * 1000 + [named(small[1], b"/b")] * 1000)) == 2000
@@ -145,3 +145,46 @@ def test_the_work_grows_with_the_number_of_tables_alone(monkeypatch: pytest.Monk
     compared.clear()
     assert len(combine([small[0]] * 1000 + [small[1]] * 1000)) == 1000
     assert len(compared) == 1000
+
+
+def test_the_columns_of_all_forms_become_one_table() -> None:
+    (table,) = combine([frozen(name) for name in ("pmap", "pmap-x", "pmap-dp", "pmap-XX")])
+    assert (table.form, table.basenames) == ("pmap-X+pmap-x+pmap-d", False)
+    smaps = frozen("smaps").table.mappings
+    for mine, kernels in zip(table.table.mappings, smaps, strict=True):
+        assert mine[:8] == kernels[:8]
+        assert mine.counters[RSS] == kernels.counters[RSS]
+        assert mine.counters[DIRTY] is None
+
+
+def test_two_that_differ_in_a_counter_are_two_moments() -> None:
+    one, other = frozen("pmap-x"), frozen("pmap-X")
+    assert [table.form for table in combine([one, other])] == ["pmap-X+pmap-x"]
+    counters = list(one.table.mappings[0].counters)
+    counters[RSS] = 4
+    assert len(combine([with_first(one, counters=tuple(counters)), other])) == 2
+    counters[RSS], counters[DIRTY] = None, 4
+    assert len(combine([with_first(one, counters=tuple(counters)), frozen("pmap-XX")])) == 2
+
+
+def test_what_is_known_of_one_of_them_is_kept(extended: SavedTable, device: SavedTable) -> None:
+    (table,) = combine([replace(extended, basenames=True), replace(device, basenames=True, partial="cut", taken_at_us=7)])
+    assert (table.basenames, table.partial, table.taken_at_us) == (True, "cut", 7)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kept"),
+    [
+        (b"[shmid=0x98026]", b"/SYSV00000000 (deleted)", b"/SYSV00000000 (deleted)"),
+        (b"[shmid=0x98026]", b"SYSV00000000 (deleted)", b"SYSV00000000 (deleted)"),
+        (b"[shmid=0x98027]", b"/SYSV00000000 (deleted)", None),
+        (b"[shmid=0xnone]", b"/SYSV00000000 (deleted)", None),
+        # pmap -X keeps 127 bytes of a path.
+        (b"b" * 20, b"/" + b"a" * 105 + b"/" + b"b" * 30, b"/" + b"a" * 105 + b"/" + b"b" * 30),
+        (b"b" * 19, b"/" + b"a" * 105 + b"/" + b"b" * 30, None),
+    ],
+)
+def test_names_that_say_the_same(extended: SavedTable, device: SavedTable, one: bytes, other: bytes, kept: bytes | None) -> None:
+    for first, second in ((one, other), (other, one)):
+        tables = combine([with_first(extended, name=first, inode=0x98026), with_first(device, name=second, inode=0x98026)])
+        assert [table.table.mappings[0].name for table in tables] == ([first, second] if kept is None else [kept])
