@@ -23,7 +23,7 @@ from pmapdiff.formats.pmap_common import (
     NO_FOOTER,
     PROCESS_LINE,
     UNFINISHED,
-    Unreadable,
+    Memory,
     is_basename_only,
     is_unfinished,
     next_line,
@@ -134,12 +134,12 @@ def _take(form: str, text: Text, position: int) -> Taken | None:
     def begins(text: Text, position: int) -> bool:
         return _shape_at(form, text, position) is not None
 
-    unreadable = Unreadable.of(text)
+    memory = Memory.of(text)
     head = opening(text, position, begins)
     shape = None if head is None else _shape_at(form, text, head.rows)
     if head is None or shape is None:
-        return unreadable.take(text, position, form, lambda text, position: opening(text, position, begins) is not None)
-    if not head.begun and _is_cut(shape, text, position):
+        return memory.take_unreadable(text, position, form, lambda text, position: opening(text, position, begins) is not None)
+    if not head.begun and (memory.misfits.get(form) == position or _is_cut(shape, text, position)):
         return None
     draft = _Draft(shape)
     end, reason, cut = _read_rows(draft, text, head.rows)
@@ -156,15 +156,14 @@ def _take(form: str, text: Text, position: int) -> Taken | None:
         warnings=tuple(_warnings(draft, mappings, has_heading=head.heading is not None, unfinished=is_unfinished(text, end))),
         basenames=is_basename_only(mappings),
     )
-    unreadable.last_end[form] = end
+    memory.last_end[form] = end
     return Taken(table, end, begun=head.begun, cut=cut, reason=reason)
 
 
 def _is_cut(shape: _Shape, text: Text, position: int) -> bool:
     """Whether a row without anything before it has lost the first digits of its address, or is what older versions print a second time."""
     first = shape.row.match(text.data, position)
-    assert first is not None
-    if not int(first["size"]):
+    if first is None or not int(first["size"]):
         return True
     second = shape.row.match(text.data, min(first.end() + 1, len(text.data)))
     return second is not None and len(first["start"]) < len(second["start"])
@@ -196,7 +195,10 @@ def _read_rows(draft: _Draft, text: Text, position: int) -> tuple[int, str | Non
             if second is not None:
                 draft.second_footer, end = tuple([int(figure) for figure in second.groups()]), text.line(behind)[1]
             return end, None, None
-        if line.strip() and not DASHES.fullmatch(line):
+        if DASHES.fullmatch(line):
+            end = following
+        elif line.strip():
+            Memory.of(text).misfits[shape.form] = position
             return end, f"neither a row nor any other line of {shape.form}: {quote(line)}", None
         position = following
     return end, None, None

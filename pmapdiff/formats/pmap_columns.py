@@ -1,10 +1,4 @@
-"""What pmap -X and -XX print, and -C with columns of one's choice: the kernel's counters under the kernel's names.
-
-Only Address, Perm, Offset, Device, Inode and Mapping are translated, so the columns are known by the counters' names in the heading, and those
-before them by their shape. With -q there are no names: then only what stands at the same place on every kernel is known.
-Facts about the output are from src/pmap.c, `print_extended_maps` (procps-ng 3.3.3 to 4.0.4), about the order of the counters from
-fs/proc/task_mmu.c, `show_smap` (2.6.25 to 6.18).
-"""
+"""What pmap -X and -XX print, and -C with columns of one's choice: the kernel's counters under the kernel's names."""
 
 from __future__ import annotations
 
@@ -15,71 +9,29 @@ from itertools import pairwise
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.lines import overlap_warning, quote
-from pmapdiff.formats.pmap_common import (
-    ADDRESS,
-    NO_FOOTER,
-    PROCESS_LINE,
-    UNFINISHED,
-    Opening,
-    Unreadable,
-    is_basename_only,
-    is_unfinished,
-    opening,
-    trouble_with,
-)
+from pmapdiff.formats.pmap_common import NO_FOOTER, UNFINISHED, Memory, is_basename_only, is_unfinished, trouble_with
+from pmapdiff.formats.pmap_headings import ANY_ROW, BEGINS, FULL_ROW, KNOWN, SIZE, Columns, columns_of, first_rows, opens
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.formats.sums import sum_table
 from pmapdiff.model import COUNTER_INDEX, NO_COUNTERS, Counters, Mapping, MappingTable
 from pmapdiff.model.mapping import UNKNOWN_PERMS
-from pmapdiff.text import decode, printable
+from pmapdiff.text import printable
 from pmapdiff.units import plural
 
 _FORM = "pmap-X"
-_SIZE, _FLAGS = "Size", "VmFlags"
-_KNOWN = frozenset((_SIZE, *COUNTER_INDEX)) - {"Dirty"}
 # The text of a mapping's name that pmap keeps: 127 bytes of the path, of which it prints the basename unless told -p.
 _MOST_OF_A_NAME = 127
-# So many rows are looked at to learn which columns there are, and no more columns than that are taken for some: 6.18 has 25.
-_LOOKED_AT, _MOST_COLUMNS = 64, 100
-
-_PERMS, _OFFSET, _DEVICE = rb"[r-][w-][x-][sp]", rb"[0-9a-f]{8,16}", rb"[0-9a-f]{2,8}:[0-9a-f]{2,8}"
-# The rows of -x have their mode behind the numbers, and headings that look alike.
-_MODE_BEHIND = rb"(?:[ \t]{1,99}(?:\d{1,20}K?|-))+[ \t]{1,99}[r-][w-][x-][sp-]-?[ \t\n]"
-_ANY_ROW = re.compile(rb"^[ \t]*" + ADDRESS + rb"(?!" + _MODE_BEHIND + rb")[ \t]{1,99}[^ \t\n][^\n]*", re.MULTILINE)
-# A row that needs no heading to be known.
-_FULL_ROW = rb"[ \t]*%b[ \t]{1,99}%b[ \t]{1,99}%b[ \t]{1,99}%b[ \t]{1,99}\d{1,20}[ \t]{1,99}\d{1,15}(?=[ \t\n])" % (ADDRESS, _PERMS, _OFFSET, _DEVICE)
-_FULL_ROW_AT = re.compile(_FULL_ROW)
-_NAMES = b"|".join(sorted((name.encode() for name in (*_KNOWN, _FLAGS)), reverse=True))
-_HEADING = rb"[^\d\n]{1,300}?[ \t](?:" + _NAMES + rb")[ \t\n]"
-_HEADING_LINE = re.compile(_HEADING)
-_GLUED = re.compile(rb"[ \t]" + _FLAGS.encode() + rb"(?=[^ \t])")
-_NUMBER = re.compile(rb"\d{1,20}")
 # Of each flag two letters and a blank. Some versions print the last blank, too.
 _FLAG_TEXT = re.compile(rb"[ \t]*((?:[a-z?][a-z0-9?](?:[ \t]|(?=\n)))*)")
 _RULE = re.compile(rb"[ \t]*=[= \t]*")
 _TOTALS = re.compile(rb"[ \t]*(\d{1,20}(?:[ \t]{1,99}\d{1,20})*)[ \t]{1,99}[^\d\s]{1,8}[ \t]*")
-_BEGINS = re.compile(
-    rb"^(?:" + PROCESS_LINE + rb"|(?=" + _HEADING + rb")[^\n]*\n(?=[ \t]*" + ADDRESS + rb"[ \t])|" + _FULL_ROW + rb")",
-    re.MULTILINE,
-)
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The columns of a table: what its rows look like, and which counters they have. An empty name is one that nobody knows."""
-
-    row: re.Pattern[bytes]
-    counters: tuple[str, ...]
-    has_flags: bool
-    has_names: bool
-    guessed: bool
 
 
 @dataclass
 class _Draft:
     """One table while its lines are read. `totals` are the footer's, None without one."""
 
-    columns: _Columns
+    columns: Columns
     rows: list[re.Match[bytes]] = field(default_factory=list)
     totals: list[int] | None = None
     backwards: bool = False
@@ -87,7 +39,7 @@ class _Draft:
     @property
     def size_at(self) -> int | None:
         """Which of the counters is the size."""
-        return self.columns.counters.index(_SIZE) if _SIZE in self.columns.counters else None
+        return self.columns.counters.index(SIZE) if SIZE in self.columns.counters else None
 
     def values(self, row: re.Match[bytes]) -> list[int]:
         """A row's counters in the order of the columns."""
@@ -95,70 +47,15 @@ class _Draft:
         return [int(cell) for cell in row.groups()[-1 - count : -1]]
 
 
-def _opens(text: Text, position: int) -> Opening | None:
-    """The opening of the table at a position, if one of this form begins there."""
-    found = opening(text, position, lambda text, position: _ANY_ROW.match(text.data, position) is not None)
-    if found is None:
-        return None
-    if found.heading is None:
-        return found if _FULL_ROW_AT.match(text.data, found.rows) else None
-    return found if _HEADING_LINE.match(found.heading + b"\n") else None
-
-
-def _columns(heading: bytes | None, rows: Sequence[list[bytes]]) -> _Columns | None:
-    """The columns that the first rows of a table have under its heading; None if the two do not fit."""
-    place, pattern = 1, rb"^[ \t]*(?P<start>" + ADDRESS + rb")"
-    for name, shape in (("perms", _PERMS), ("offset", _OFFSET), ("device", _DEVICE)):
-        if all(len(row) > place and re.fullmatch(shape, row[place]) for row in rows):
-            place, pattern = place + 1, pattern + rb"[ \t]{1,99}(?P<%b>%b)" % (name.encode(), shape)
-    numbers = min(next((i for i, cell in enumerate(row[place:]) if not _NUMBER.fullmatch(cell)), len(row) - place) for row in rows)
-    has_device = b"?P<device>" in pattern
-    numbers = min(numbers, _MOST_COLUMNS)
-    if heading is None:
-        has_inode, has_flags, has_names = True, all(_is_flag(row[place + numbers :]) for row in rows), True
-        names = _names_by_place([[int(cell) for cell in row[place + 1 : place + numbers]] for row in rows], has_flags=has_flags)
-    else:
-        words = [decode(word) for word in _GLUED.sub(b" %b " % _FLAGS.encode(), heading).split()]
-        known = [i for i, word in enumerate(words) if word in _KNOWN or word == _FLAGS]
-        first, has_flags = known[0], _FLAGS in words
-        behind = words.index(_FLAGS) if has_flags else len(words)
-        least = (behind if has_flags else known[-1] + 1) - first
-        # What stands behind the last counter that is known is a new counter, or the heading of the names.
-        most = least if has_flags or words[-1] in _KNOWN else behind - first - 1
-        has_inode = numbers > least if has_device else numbers > most
-        names = words[first : first + min(numbers - has_inode, most)]
-        if len(names) < least:
-            return None
-        has_names = len(words) > first + len(names) + has_flags
-    if has_inode:
-        pattern += rb"[ \t]{1,99}(?P<inode>\d{1,20})"
-    pattern += rb"[ \t]{1,99}(\d{1,15})" * len(names) + rb"(?P<rest>(?:[ \t][^\n]*)?)$"
-    return _Columns(re.compile(pattern, re.MULTILINE), tuple(names), has_flags, has_names, heading is None)
-
-
-def _is_flag(cells: Sequence[bytes]) -> bool:
-    return bool(cells) and len(cells[0]) == 2 and re.fullmatch(rb"[a-z?][a-z0-9?]", cells[0]) is not None
-
-
-def _names_by_place(rows: Sequence[Sequence[int]], *, has_flags: bool) -> list[str]:
-    """The names of columns without a heading: the first three of -X are the same on every kernel, and of -XX, but for the sizes of pages."""
-    names = [_SIZE, "Rss", "Pss"]
-    if has_flags and all(len(row) > 2 and 0 < row[1] == row[2] for row in rows):
-        names[1:1] = ["KernelPageSize", "MMUPageSize"]
-    count = min(len(row) for row in rows)
-    rss, pss = names.index("Rss"), names.index("Pss")
-    if not all(len(row) > pss and row[0] >= row[rss] >= row[pss] for row in rows):
-        names = names[:1]
-    return (names + [""] * count)[:count]
-
-
 def _take(text: Text, position: int) -> Taken | None:
     """The table that begins at a position, with or without the lines that say whose it is and what its columns are."""
-    unreadable = Unreadable.of(text)
-    head = _opens(text, position)
+    memory = Memory.of(text)
+    head = opens(text, position)
     if head is None:
-        return unreadable.take(text, position, _FORM, lambda text, position: _opens(text, position) is not None)
-    columns = _columns(head.heading, _first_rows(text, head.rows))
+        return memory.take_unreadable(text, position, _FORM, lambda text, position: opens(text, position) is not None)
+    if not head.begun and (memory.misfits.get(_FORM) == position or _is_cut(text, position)):
+        return None
+    columns = columns_of(head.heading, first_rows(text, head.rows))
     if columns is None or columns.row.match(text.data, head.rows) is None:
         raise text.error(head.rows, f"the columns do not fit their headings: {quote(text.line(head.rows)[0])}")
     draft = _Draft(columns)
@@ -181,20 +78,19 @@ def _take(text: Text, position: int) -> Taken | None:
     )
     earlier.clear()
     earlier.update(zip(columns.counters, draft.totals or (), strict=False))
-    unreadable.last_end[_FORM] = end
+    memory.last_end[_FORM] = end
     return Taken(saved, end, begun=head.begun, cut=cut, reason=reason)
 
 
-def _first_rows(text: Text, position: int) -> list[list[bytes]]:
-    """The cells of the first rows."""
-    rows: list[list[bytes]] = []
-    while len(rows) < _LOOKED_AT and (match := _ANY_ROW.match(text.data, position)) is not None:
-        # Of one that is cut off nothing can be learnt.
-        if rows and match.end() + 1 == len(text.data) and text.unfinished is not None:
-            break
-        rows.append(match[0].split())
-        position = match.end() + 1
-    return rows
+def _is_cut(text: Text, position: int) -> bool:
+    """Whether a row without anything before it has lost the first digits of its address: those are flush right.
+
+    A copy that begins with the first digit has lost the blanks before it, and nothing else.
+    """
+    first, following = text.line(position)
+    second = text.line(following)[0] if ANY_ROW.match(text.data, following) else first
+    ends = [len(line) - len(line.lstrip(b" ")) + len(line.split()[0]) for line in (first, second)]
+    return ends[0] != ends[1] and len(first.split()[0]) < len(second.split()[0])
 
 
 def _read_rows(draft: _Draft, text: Text, position: int) -> tuple[int, str | None, str | None]:
@@ -224,7 +120,10 @@ def _read_rows(draft: _Draft, text: Text, position: int) -> tuple[int, str | Non
                 return following, None, f"the last line is not whole: {quote(line.strip())}"
             draft.totals = totals
             return following, None, None
-        if line.strip() and not _RULE.fullmatch(line):
+        if _RULE.fullmatch(line):
+            end = following
+        elif line.strip():
+            Memory.of(text).misfits[_FORM] = position
             return end, f"neither a row nor any other line of {_FORM}: {quote(line)}", None
         position = following
     return end, None, None
@@ -235,18 +134,34 @@ def _flags_and_names(draft: _Draft) -> list[tuple[bytes | None, bytes]]:
     rests = [row["rest"] for row in draft.rows]
     ends = [0] * len(rests)
     if draft.columns.has_flags:
-        # The flags are flush right, so they end at one place in all rows, even where a name looks like more of them.
-        found = [(row, _FLAG_TEXT.match(row["rest"] + b"\n")) for row in draft.rows]
-        ends = [len(match[0].rstrip(b" \t")) if match is not None and match[1] else 0 for _, match in found]
-        places = [row.start("rest") - row.start() + end for row, end in zip(draft.rows, ends, strict=True)]
-        edge = min((place for place, end in zip(places, ends, strict=True) if end), default=0)
-        ends = [end - (place - edge) if 0 < place - edge < end and (place - edge) % 3 == 0 else end for place, end in zip(places, ends, strict=True)]
+        ends = _ends_of_flags(draft.rows)
     names = [rest[end:] for rest, end in zip(rests, ends, strict=True)]
     margin = min((len(name) - len(name.lstrip(b" \t")) for name in names if name.strip(b" \t")), default=0)
     return [
-        (b" %b " % b" ".join(rest[:end].split()) if draft.columns.has_flags else None, name[margin:] if name.strip(b" \t") else b"")
+        (
+            b" " + b"".join(b"%b " % flag for flag in rest[:end].split()) if draft.columns.has_flags else None,
+            name[margin:] if name.strip(b" \t") else b"",
+        )
         for rest, end, name in zip(rests, ends, names, strict=True)
     ]
+
+
+def _ends_of_flags(rows: Sequence[re.Match[bytes]]) -> list[int]:
+    """Where the flags of each row end in what stands behind its numbers.
+
+    They are flush right, so they end at one place in all rows, even where a name looks like more of them. Where that was lost, all that looks like
+    flags is taken for some.
+    """
+    matches = [_FLAG_TEXT.match(row["rest"] + b"\n") for row in rows]
+    ends = [len(match[0].rstrip(b" \t\n")) if match is not None and match[1] else 0 for match in matches]
+    begins = [row.start("rest") - row.start() for row in rows]
+    edge = min((begin + end for begin, end in zip(begins, ends, strict=True) if end), default=0)
+    found: list[int] = []
+    for row, begin, end in zip(rows, begins, ends, strict=True):
+        flush = edge - begin
+        is_flush = 0 <= flush < end and (end - flush) % 3 == 0 if end else flush > 0 and not row["rest"][:flush].strip(b" \t")
+        found.append(flush if is_flush else end)
+    return found
 
 
 def _mapping(draft: _Draft, row: re.Match[bytes], flags: bytes | None, name: bytes) -> Mapping:
@@ -293,7 +208,7 @@ def _warnings(draft: _Draft, table: MappingTable, earlier: dict[str, int], *, ha
         yield NO_FOOTER
     elif unfinished:
         yield UNFINISHED
-    unknown = [name for name in columns.counters if name and name not in _KNOWN]
+    unknown = [name for name in columns.counters if name and name not in KNOWN]
     if unknown:
         yield f"left out, because this version does not know what they are: {', '.join(printable(name) for name in unknown)}"
     if columns.guessed:
@@ -324,4 +239,4 @@ def _disagreement(draft: _Draft, totals: Sequence[int], earlier: dict[str, int])
         yield f"the footer says {said} KiB of {printable(name)}, the rows add up to {added} KiB{more}: {why}"
 
 
-register(LineForm(_FORM, "pmap -X, -XX and -C, with or without -p and -q", _BEGINS, _take, _FULL_ROW_AT))
+register(LineForm(_FORM, "pmap -X, -XX and -C, with or without -p and -q", BEGINS, _take, FULL_ROW))

@@ -87,23 +87,25 @@ def next_line(text: Text, position: int) -> int:
 
 
 @dataclass
-class Unreadable:
-    """The processes of one text of which pmap has printed no more than their line.
+class Memory:
+    """What is remembered of one text: the processes of which pmap has printed no more than their line, and where a table of each form ended.
 
     procps since 3.3.11 prints it of a process that it may not read, -X and -XX of kernel threads, too. Alone it is no table, next to a table it
     says something.
     """
 
     last_end: dict[str, int] = field(default_factory=dict)
+    misfits: dict[str, int] = field(default_factory=dict)
+    """Where the line begins that the last table did not go on with. It is damaged, and begins no other."""
     _followed: dict[str, range] = field(default_factory=dict)
 
     @staticmethod
-    def of(text: Text) -> Unreadable:
+    def of(text: Text) -> Memory:
         """What is remembered of this text."""
-        memory: Unreadable = text.memory.setdefault("pmap", Unreadable())
+        memory: Memory = text.memory.setdefault("pmap", Memory())
         return memory
 
-    def take(self, text: Text, position: int, form: str, opens: Callable[[Text, int], bool]) -> Taken | None:
+    def take_unreadable(self, text: Text, position: int, form: str, opens: Callable[[Text, int], bool]) -> Taken | None:
         """The process at a position if it stands behind or before a table of this form, which `opens` recognises."""
         line, end = text.line(position)
         match = _PROCPS_PROCESS.fullmatch(line)
