@@ -17,13 +17,14 @@ from typing import NamedTuple
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.lines import overlap_warning, quote
 from pmapdiff.formats.pmap_common import (
-    ADDRESS,
     DASHES,
     HEADING_LINE,
     NO_FOOTER,
+    OPENS,
     PROCESS_LINE,
     UNFINISHED,
     Memory,
+    Opening,
     is_basename_only,
     is_unfinished,
     next_line,
@@ -31,63 +32,9 @@ from pmapdiff.formats.pmap_common import (
     trouble_with,
 )
 from pmapdiff.formats.pmap_names import Shown, kernel_names
+from pmapdiff.formats.pmap_shapes import SECOND_FOOTER, SHAPES, Shape
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.model import COUNTER_INDEX, NO_COUNTERS, Mapping, MappingTable
-
-# An address space is 10^17 KiB at most, what one process can map less than 10^15. No pattern has two ways to match the same blanks.
-_START = rb"^(?P<start>" + ADDRESS + rb")[ \t]{1,99}"
-# busybox and SUSE up to SLES 12 print the kernel's perms.
-_MODE = rb"[ \t]{1,99}(?P<mode>[r-][w-][x-](?:[sp-]-|[sp]))(?=[ \t\n])"
-_OFFSET_AND_DEVICE = rb"[ \t]{1,99}(?P<offset>[0-9a-f]{8,64})[ \t]{1,99}(?P<major>[0-9a-f]{2,8}):(?P<minor>[0-9a-f]{2,8})(?=[ \t\n])"
-# Footers: words of any language, and numbers, with a letter of its alphabet behind them where those of the rows have a K.
-_WORDS, _FIGURE, _UNIT = rb"[^\d\n$#%>@~]{1,80}?", rb"(\d{1,20})", rb"[ ]?(?:[Kk][A-Za-z]?|[\x80-\xff]{1,4})"
-# SUSE's up to SLES 12 has a second one, which ends in two ways.
-_SECOND_FOOTER = re.compile(rb"(\d{1,20})K writable-private, (\d{1,20})K readonly-private, (?:and )?(\d{1,20})K shared.*")
-
-
-class _Shape(NamedTuple):
-    """What the rows of one of pmap's tables look like: `counters` are the columns between size and mode, `figures` what the footer's are sums of."""
-
-    form: str
-    counters: tuple[str, ...]
-    row: re.Pattern[bytes]
-    footer: re.Pattern[bytes]
-    figures: tuple[str, ...]
-
-
-def _shape(form: str, *counters: str, unit: bytes = b"", dashes: int = 0, device: bool = False) -> _Shape:
-    cells = b"".join(rb"[ \t]{1,99}(?P<%b>\d{1,15})%b" % (name.encode(), unit) for name in counters) + rb"[ \t]{1,99}-" * dashes
-    row = _START + rb"(?P<size>\d{1,17})" + unit + cells + _MODE + (_OFFSET_AND_DEVICE if device else b"") + rb"(?P<name>[^\n]*)"
-    figures = ("size", *counters)
-    if cells:
-        # 3.3.2 for 32 bits prints dashes for sums, and one more than it has columns.
-        footer = (
-            _WORDS
-            + rb"[ \t]{1,99}(\d{1,20})"
-            + unit
-            + (rb"[ \t]{1,99}(\d{1,20}|-)" + unit) * len(counters)
-            + rb"(?:[ \t]{1,99}-){0,%d}" % (dashes or 1)
-        )
-    elif device:
-        footer, figures = (_WORDS + _FIGURE + _UNIT) * 3, ("size", "writeable/private size", "shared size")
-    else:
-        footer = _WORDS + _FIGURE + _UNIT
-    return _Shape(form, counters, re.compile(row, re.MULTILINE), re.compile(footer + rb"[ \t]*"), figures)
-
-
-_SUSE = ("Rss", "Pss", "Dirty", "Swap")
-_SHAPES = (
-    _shape("pmap", unit=b"K"),
-    _shape("pmap-d", device=True),
-    _shape("pmap-x", "Rss", "Dirty"),
-    # procps 3.2, whose RSS, Anon and Locked never were more than headings; busybox and toybox.
-    _shape("pmap-x", dashes=3),
-    _shape("pmap-x", "Pss", "Dirty", "Swap"),
-    # SUSE's default, and that of SLES 11 and 12 without and with -d.
-    _shape("pmap-x", *_SUSE),
-    _shape("pmap-d", *_SUSE, unit=b"K", device=True),
-    _shape("pmap-x", *_SUSE, unit=b"K"),
-)
 
 
 class _Row(NamedTuple):
@@ -106,16 +53,16 @@ class _Row(NamedTuple):
 class _Draft:
     """One table while its lines are read: the footers' figures in KiB, None for one that is only a dash."""
 
-    shape: _Shape
+    shape: Shape
     rows: list[_Row] = field(default_factory=list)
     footer: tuple[int | None, ...] | None = None
     second_footer: tuple[int, ...] | None = None
     backwards: bool = False
 
 
-def _shape_at(form: str, text: Text, position: int) -> _Shape | None:
+def _shape_at(form: str, text: Text, position: int) -> Shape | None:
     """The shape of the rows that begin at a position; also if there are none, and a footer says so."""
-    shapes = [shape for shape in _SHAPES if shape.form == form]
+    shapes = [shape for shape in SHAPES if shape.form == form]
     for shape in shapes:
         if shape.row.match(text.data, position):
             return shape
@@ -128,17 +75,18 @@ def _shape_at(form: str, text: Text, position: int) -> _Shape | None:
     return None
 
 
+def _opens(form: str, text: Text, position: int) -> Opening | None:
+    """The opening of the table at a position, if one of this form begins there."""
+    return opening(text, position, lambda text, position: _shape_at(form, text, position) is not None)
+
+
 def _take(form: str, text: Text, position: int) -> Taken | None:
     """The table of this form that begins at a position, with or without the line that says whose it is."""
-
-    def begins(text: Text, position: int) -> bool:
-        return _shape_at(form, text, position) is not None
-
     memory = Memory.of(text)
-    head = opening(text, position, begins)
+    head = _opens(form, text, position)
     shape = None if head is None else _shape_at(form, text, head.rows)
     if head is None or shape is None:
-        return memory.take_unreadable(text, position, form, lambda text, position: opening(text, position, begins) is not None)
+        return memory.take_unreadable(text, position, form)
     if not head.begun and (memory.misfits.get(form) == position or _is_cut(shape, text, position)):
         return None
     draft = _Draft(shape)
@@ -160,7 +108,7 @@ def _take(form: str, text: Text, position: int) -> Taken | None:
     return Taken(table, end, begun=head.begun, cut=cut, reason=reason)
 
 
-def _is_cut(shape: _Shape, text: Text, position: int) -> bool:
+def _is_cut(shape: Shape, text: Text, position: int) -> bool:
     """Whether a row without anything before it has lost the first digits of its address, or is what older versions print a second time."""
     first = shape.row.match(text.data, position)
     if first is None or not int(first["size"]):
@@ -191,7 +139,7 @@ def _read_rows(draft: _Draft, text: Text, position: int) -> tuple[int, str | Non
                 draft.footer = None
                 return end, None, f"the last line is not whole: {quote(line)}"
             behind = next_line(text, position)
-            second = _SECOND_FOOTER.fullmatch(text.line(behind)[0]) if behind < len(text.data) else None
+            second = SECOND_FOOTER.fullmatch(text.line(behind)[0]) if behind < len(text.data) else None
             if second is not None:
                 draft.second_footer, end = tuple([int(figure) for figure in second.groups()]), text.line(behind)[1]
             return end, None, None
@@ -231,7 +179,7 @@ def _names(rows: Sequence[_Row]) -> list[bytes]:
     return kernel_names([Shown(row.start, row.perms, row.device, row.shown) for row in rows])
 
 
-def _mappings(shape: _Shape, rows: Sequence[_Row]) -> tuple[Mapping, ...]:
+def _mappings(shape: Shape, rows: Sequence[_Row]) -> tuple[Mapping, ...]:
     """The rows with their names."""
     indices = [COUNTER_INDEX[name] for name in shape.counters]
     mappings: list[Mapping] = []
@@ -300,7 +248,8 @@ for _form, _description in (
     ("pmap-x", "pmap -x, with or without -p and -q; that of SUSE, busybox and toybox"),
     ("pmap-d", "pmap -d, with or without -p and -q"),
 ):
-    _row = b"|".join(shape.row.pattern.lstrip(b"^") for shape in _SHAPES if shape.form == _form)
+    _row = b"|".join(shape.row.pattern.lstrip(b"^") for shape in SHAPES if shape.form == _form)
     _row = re.sub(rb"\?P<\w+>", b"?:", _row)
     _begins = re.compile(rb"^(?:" + PROCESS_LINE + rb"|" + HEADING_LINE + rb"(?=" + _row + rb")|" + _row + rb")", re.MULTILINE)
+    OPENS[_form] = partial(_opens, _form)
     register(LineForm(_form, _description, _begins, partial(_take, _form), re.compile(_row)))

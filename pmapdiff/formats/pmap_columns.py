@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.lines import overlap_warning, quote
-from pmapdiff.formats.pmap_common import NO_FOOTER, UNFINISHED, Memory, is_basename_only, is_unfinished, trouble_with
+from pmapdiff.formats.pmap_common import NO_FOOTER, OPENS, UNFINISHED, Memory, is_basename_only, is_unfinished, trouble_with
 from pmapdiff.formats.pmap_headings import ANY_ROW, BEGINS, FULL_ROW, KNOWN, SIZE, Columns, columns_of, first_rows, opens
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.formats.sums import sum_table
@@ -23,6 +24,7 @@ _FORM = "pmap-X"
 _MOST_OF_A_NAME = 127
 # Of each flag two letters and a blank. Some versions print the last blank, too.
 _FLAG_TEXT = re.compile(rb"[ \t]*((?:[a-z?][a-z0-9?](?:[ \t]|(?=\n)))*)")
+_PIECE_OF_ROW = re.compile(rb"[ \t]*[0-9a-f]{5,64}[ \t\n]")
 _RULE = re.compile(rb"[ \t]*=[= \t]*")
 _TOTALS = re.compile(rb"[ \t]*(\d{1,20}(?:[ \t]{1,99}\d{1,20})*)[ \t]{1,99}[^\d\s]{1,8}[ \t]*")
 
@@ -52,7 +54,7 @@ def _take(text: Text, position: int) -> Taken | None:
     memory = Memory.of(text)
     head = opens(text, position)
     if head is None:
-        return memory.take_unreadable(text, position, _FORM, lambda text, position: opens(text, position) is not None)
+        return memory.take_unreadable(text, position, _FORM)
     if not head.begun and (memory.misfits.get(_FORM) == position or _is_cut(text, position)):
         return None
     columns = columns_of(head.heading, first_rows(text, head.rows))
@@ -123,10 +125,22 @@ def _read_rows(draft: _Draft, text: Text, position: int) -> tuple[int, str | Non
         if _RULE.fullmatch(line):
             end = following
         elif line.strip():
+            if _PIECE_OF_ROW.match(text.data, position) and not _goes_on(draft, text, following):
+                return following, None, f"the last row is not whole: {quote(line.strip())}"
             Memory.of(text).misfits[_FORM] = position
             return end, f"neither a row nor any other line of {_FORM}: {quote(line)}", None
         position = following
     return end, None, None
+
+
+def _goes_on(draft: _Draft, text: Text, position: int) -> bool:
+    """Whether a line that is no row is within the table: another one, or its footer, follows."""
+    while position < len(text.data):
+        line, following = text.line(position)
+        if line.strip():
+            return any(pattern.fullmatch(line) for pattern in (_RULE, _TOTALS)) or draft.columns.row.match(text.data, position) is not None
+        position = following
+    return False
 
 
 def _flags_and_names(draft: _Draft) -> list[tuple[bytes | None, bytes]]:
@@ -155,7 +169,10 @@ def _ends_of_flags(rows: Sequence[re.Match[bytes]]) -> list[int]:
     matches = [_FLAG_TEXT.match(row["rest"] + b"\n") for row in rows]
     ends = [len(match[0].rstrip(b" \t\n")) if match is not None and match[1] else 0 for match in matches]
     begins = [row.start("rest") - row.start() for row in rows]
-    edge = min((begin + end for begin, end in zip(begins, ends, strict=True) if end), default=0)
+    edges = Counter(begin + end for begin, end in zip(begins, ends, strict=True) if end)
+    edge, rows_with_edge = edges.most_common(1)[0] if edges else (0, 0)
+    if 2 * rows_with_edge < edges.total():
+        return ends
     found: list[int] = []
     for row, begin, end in zip(rows, begins, ends, strict=True):
         flush = edge - begin
@@ -239,4 +256,5 @@ def _disagreement(draft: _Draft, totals: Sequence[int], earlier: dict[str, int])
         yield f"the footer says {said} KiB of {printable(name)}, the rows add up to {added} KiB{more}: {why}"
 
 
+OPENS[_FORM] = opens
 register(LineForm(_FORM, "pmap -X, -XX and -C, with or without -p and -q", BEGINS, _take, FULL_ROW))

@@ -52,6 +52,10 @@ class Opening(NamedTuple):
         return self.pid is not None or self.heading is not None
 
 
+# Of each form that is called pmap, what finds the opening of the table at a position of a text, if there is one.
+OPENS: dict[str, Callable[[Text, int], Opening | None]] = {}
+
+
 def opening(text: Text, position: int, begins: Callable[[Text, int], bool]) -> Opening | None:
     """The opening of the table at a position; `begins` says whether its rows begin at one. None if no table does."""
     pid = command = heading = None
@@ -105,11 +109,13 @@ class Memory:
         memory: Memory = text.memory.setdefault("pmap", Memory())
         return memory
 
-    def take_unreadable(self, text: Text, position: int, form: str, opens: Callable[[Text, int], bool]) -> Taken | None:
-        """The process at a position if it stands behind or before a table of this form, which `opens` recognises."""
+    def take_unreadable(self, text: Text, position: int, form: str) -> Taken | None:
+        """The process at a position if it has no table, but stands behind or before one of this form."""
         line, end = text.line(position)
         match = _PROCPS_PROCESS.fullmatch(line)
-        if match is None or not (self._stands_behind(text, position, form) or self._stands_before(text, position, form, opens)):
+        if match is None or not (self._stands_behind(text, position, form) or self._stands_before(text, position, form)):
+            return None
+        if any(opens(text, position) is not None for opens in OPENS.values()):
             return None
         self.last_end[form] = end
         pid = int(match[1])
@@ -121,7 +127,7 @@ class Memory:
         end = self.last_end.get(form)
         return end is not None and end <= position and not text.data[end:position].strip()
 
-    def _stands_before(self, text: Text, position: int, form: str, opens: Callable[[Text, int], bool]) -> bool:
+    def _stands_before(self, text: Text, position: int, form: str) -> bool:
         """Whether nothing but the lines of other processes is between this one and a table."""
         seen = self._followed.get(form)
         if seen is None or position >= seen.stop:
@@ -129,7 +135,7 @@ class Memory:
             while (end := text.line(last)[1]) < len(text.data) and _PROCPS_PROCESS.fullmatch(text.line(end)[0]):
                 last = end
             # Empty if no table follows; where it stops is how far was looked.
-            seen = self._followed[form] = range(position if opens(text, last) else last + 1, last + 1)
+            seen = self._followed[form] = range(last + 1 if OPENS[form](text, last) is None else position, last + 1)
         return position in seen
 
 
