@@ -55,7 +55,7 @@ def _why_partial(mappings: tuple[Mapping, ...], maps: bytes) -> str | None:
     names = {mapping.name for mapping in mappings}
     if len(maps) > _PAGE_BYTES or names.issuperset(_AT_THE_END):
         return None
-    return f"{MAPS} has {len(maps):,} bytes and no [stack] and [vdso]: systemd before 258 keeps only the first page of maps"
+    return f"{MAPS} has {len(maps):,} bytes and no [stack] and [vdso]: systemd may keep only the first page of maps"
 
 
 def _said(fields: Fields[str, bytes | None]) -> dict[str, Any]:
