@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from pmapdiff.align.component import Component
-from pmapdiff.align.labels import basename, object_name
+from pmapdiff.align.labels import object_name, pmap_name
 from pmapdiff.model import Mapping
 
 # smaps_rollup has one sum, over everything.
@@ -29,7 +29,7 @@ def align_by_name(before: Sequence[Mapping], after: Sequence[Mapping]) -> list[C
     groups: dict[bytes, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for side, table in enumerate((before, after)):
         for position, mapping in enumerate(table):
-            groups[basename(mapping.name) if only_basenames else object_name(mapping.name)][side].append(position)
+            groups[pmap_name(mapping.name) if only_basenames else object_name(mapping.name)][side].append(position)
     return sorted((_component(*sides) for sides in groups.values()), key=lambda c: (c.before or c.after, c.after))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 
 from pmapdiff.align.component import Component, Relation
 from pmapdiff.align.families import classify
-from pmapdiff.align.labels import basename, bss_owners, object_name
+from pmapdiff.align.labels import bss_owners, object_name, pmap_name
 from pmapdiff.align.objects import FileObject, pair_objects
 from pmapdiff.model import Mapping
 
@@ -83,4 +83,4 @@ class _Side:
 
 
 def _label(mapping: Mapping, only_basename: bool) -> bytes:
-    return basename(mapping.name) if only_basename else object_name(mapping.name)
+    return pmap_name(mapping.name) if only_basename else object_name(mapping.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from pmapdiff.align.labels import basename, object_name
+from pmapdiff.align.labels import object_name, pmap_name, pmap_path
 from pmapdiff.model import Mapping
 
 ANONYMOUS = "anonymous"
@@ -33,7 +33,8 @@ def kinds_of(before: Sequence[Mapping], after: Sequence[Mapping]) -> tuple[list[
     files = [m for m, is_file in rows if is_file]
     identified = all(m.device is not None and m.inode is not None for m in files)
     placed = all(m.offset is not None for m in files)
-    label = object_name if all(b"/" in m.name for m in files) else basename
+    have_paths = all(b"/" in m.name for m in files)
+    label = object_name if identified and have_paths else pmap_path if have_paths else pmap_name
     flagged = all(m.flags is not None for m, is_file in rows if not is_file)
     # pmap calls [vdso] `[ anon ]`: what the other table calls the same place.
     theirs, ours = ({(m.start, m.end, m.perms): m.name for m in table if m.name and m.is_kernel} for table in (before, after))

@@ -13,6 +13,9 @@ from pmapdiff.text import decode
 # Behind a library, what is larger than the first and no larger than the second is taken for memory that was merged with a bss: holes between
 # libraries come from their alignment to 2 MiB.
 _LIBRARY_BSS_BYTES, _HOLE_BYTES = 512 << 10, 4 << 20
+_SYSV = (b"/SYSV", b"SYSV", b"[shmid=")
+# src/pmap.c of procps 3.2 to 4.0.4: what is not printable is replaced, byte for byte, but by -X.
+_SHOWN_BY_PMAP = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
 # The few libraries that have much more, and are common.
 _LARGE_BSS = re.compile(rb"lib(jemalloc|tcmalloc|asan|hwasan|lsan|tsan|ubsan)")
 
@@ -27,12 +30,25 @@ def basename(name: bytes) -> bytes:
     return object_name(name).rsplit(b"/", 1)[-1]
 
 
+def pmap_path(name: bytes) -> bytes:
+    """A file's name as pmap -p prints it: `?` for each byte that is no ASCII, and SysV shared memory by its id, which the kernel's name lacks."""
+    name = object_name(name)
+    return b"SYSV" if name.startswith(_SYSV) else name.translate(_SHOWN_BY_PMAP)
+
+
+def pmap_name(name: bytes) -> bytes:
+    """A file's name as pmap prints it without -p."""
+    return basename(pmap_path(name))
+
+
 def same_object_name(one: bytes, other: bytes) -> bool:
-    """Whether two names may be of one file: equal, or one of them only a basename."""
+    """Whether two names may be of one file: equal, or one of them as pmap prints the other."""
     one, other = object_name(one), object_name(other)
     if one == other:
         return True
-    return (b"/" in one) != (b"/" in other) and basename(one) == basename(other)
+    if (b"/" in one) != (b"/" in other):
+        return pmap_name(one) == pmap_name(other)
+    return (b"?" in one) != (b"?" in other) and pmap_path(one) == pmap_path(other)
 
 
 def object_of(mapping: Mapping) -> Hashable:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from enum import StrEnum
 
-from pmapdiff.align.labels import basename
+from pmapdiff.align.labels import pmap_name
 from pmapdiff.align.lineage import RULES
 from pmapdiff.model import Capture, Mapping, ProcessInfo
 
@@ -156,6 +156,6 @@ def looks_same(before: Sequence[Mapping], after: Sequence[Mapping]) -> bool:
 
 
 def _anchors(mappings: Sequence[Mapping]) -> set[tuple[int, bytes]]:
-    anchors = {(m.start, basename(m.name)) for m in mappings if m.is_file}
+    anchors = {(m.start, pmap_name(m.name)) for m in mappings if m.is_file}
     # The stack grows downwards: its end is what stays.
     return anchors | {(m.end, m.name) for m in mappings if m.name in (b"[stack]", b"[vdso]")}

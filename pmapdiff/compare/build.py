@@ -207,7 +207,8 @@ class _Builder:
                 nameless = before.inode is None or after.inode is None
                 if (before.start, before.end) != (after.start, after.end) or before.is_file or after.is_file or not nameless:
                     return False
-            if before.name.endswith(b" (deleted)") != after.name.endswith(b" (deleted)"):
+            # pmap's [ shmid=… ] does not say so, nor does the kernel's mark of SysV memory mean anything.
+            if before.name.endswith(b" (deleted)") != after.name.endswith(b" (deleted)") and not (before.is_shared_memory and after.is_shared_memory):
                 return False
         both_flags = before.flags is not None and after.flags is not None
         both_offsets = before.offset is not None and after.offset is not None

@@ -87,10 +87,9 @@ class ProcessComparison:
 
     @property
     def process(self) -> ProcessInfo:
-        """Who it is, as of the later snapshot that has it."""
-        capture = self.after or self.before
-        assert capture is not None
-        return capture.process
+        """Who it is, as of the later snapshot that has it; of saved tables as of the one that says it."""
+        captures = [capture for capture in (self.after, self.before) if capture is not None]
+        return next((capture.process for capture in captures if capture.process.is_named), captures[0].process)
 
     @property
     def complete(self) -> bool:

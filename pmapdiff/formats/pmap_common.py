@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pmapdiff.formats.base import SavedTable, Taken, Text
-from pmapdiff.formats.lines import quote
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.model import Mapping, MappingTable
 from pmapdiff.model.mapping import ADDRESS_LIMIT
@@ -29,7 +28,6 @@ _PROCPS_PROCESS = re.compile(rb"(\d{1,10}):   (\S.*)")
 # three words and more without a digit or a prompt, and is aligned.
 PROCESS_LINE = rb"\d{1,10}:(?:[ \t][^\n]*)?\n"
 HEADING_LINE = rb"(?=[^ \t\n][^\n]{0,200}(?:  |\t))(?:[^\d\s$#%>:=/.,;]{1,60}[ \t]{1,60}){3,12}[^\d\s$#%>:=/.,;]{0,60}\n"
-_ADDRESS_AT = re.compile(ADDRESS)
 _DIGIT = re.compile(rb"\d")
 DASHES = re.compile(rb"[ \t]*-[- \t]*")
 NO_FOOTER = "no footer: the end may be missing"
@@ -70,16 +68,7 @@ def opening(text: Text, position: int, begins: Callable[[Text, int], bool]) -> O
         if _DIGIT.search(heading):
             return None
         position = next_line(text, position)
-    if position >= len(text.data):
-        return None
-    if begins(text, position):
-        return Opening(pid, command, heading, position)
-    if pid is not None and heading is not None and _ADDRESS_AT.match(text.data, position):
-        following = next_line(text, position)
-        if following < len(text.data) and begins(text, following):
-            # No paste is cut between its headings and its rows.
-            raise text.error(position, f"not a row: {quote(text.line(position)[0])}")
-    return None
+    return Opening(pid, command, heading, position) if position < len(text.data) and begins(text, position) else None
 
 
 def next_line(text: Text, position: int) -> int:

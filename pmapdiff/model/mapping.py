@@ -14,11 +14,11 @@ VSYSCALL = b"[vsyscall]"
 DELETED = b" (deleted)"
 # fs/proc/task_mmu.c, arch_vma_name and special mappings of x86, arm64, s390, arm and uml, 5.10 to 6.18.
 _KERNEL_NAMES = frozenset((b"[vdso]", b"[vvar]", b"[vvar_vclock]", b"[vsyscall]", b"[vectors]", b"[sigpage]", b"[uprobes]", b"[timens]", b"[vdso32]"))
-_SHM_PREFIXES = (b"/dev/shm/", b"/SYSV", b"/memfd:", b"[anon_shmem:", b"[shmid=")
+_SHM_PREFIXES = (b"/dev/shm/", b"/SYSV", b"/memfd:", b"[anon_shmem:", b"[shmid=", b"SYSV", b"memfd:")
 # Perms that no mapping has: what a source without perms gives, and of a row that is a sum over several mappings.
 UNKNOWN_PERMS = "????"
 SUM_PERMS = "----"
-_SHARED_ANONYMOUS = (b"/dev/zero (deleted)", b"/dev/zero")
+_SHARED_ANONYMOUS = (b"/dev/zero (deleted)", b"/dev/zero", b"zero (deleted)", b"zero")
 
 
 class Mapping(NamedTuple):
@@ -77,7 +77,16 @@ class Mapping(NamedTuple):
     @property
     def is_shared_memory(self) -> bool:
         """Whether its pages belong to a shared-memory object (POSIX shm, SysV, memfd, shared anonymous)."""
-        return is_shared_memory_name(self.name, bool(self.inode))
+        # Mapped privately, /dev/zero is plain memory and keeps its inode.
+        return is_shared_memory_name(self.name, self.perms[3] == "s" or (bool(self.inode) and self.perms[3] != "p"))
+
+    @property
+    def may_be_shared_memory(self) -> bool:
+        """Whether it is mapped shared, and its name does not say if its object is memory or a file: pmap without -p leaves out /dev/shm/."""
+        name = self.name
+        if not name or self.perms[3] != "s" or b"/" in name or name.startswith(b"["):
+            return False
+        return (self.device or "00:").startswith("00:") and not self.is_shared_memory
 
     @property
     def path(self) -> bytes | None:
@@ -88,10 +97,11 @@ class Mapping(NamedTuple):
     def figures(self) -> Figures:
         """All figures that add up over mappings, in KiB, in the order of `FIGURES`."""
         figures = figures_of(self.size_kib, self.counters, shared_memory=self.is_shared_memory)
-        if self.end > self.start:
+        if self.end > self.start and not self.may_be_shared_memory:
             return figures
-        # A sum over everything: neither its size is known, nor how much of it is shared memory.
-        return tuple([None if name in ("size_kib", "footprint_kib") else value for name, value in zip(FIGURES, figures, strict=True)])
+        # Of a sum over everything neither the size is known, nor how much of it is shared memory.
+        unknown = ("footprint_kib",) if self.end > self.start else ("size_kib", "footprint_kib")
+        return tuple([None if name in unknown else value for name, value in zip(FIGURES, figures, strict=True)])
 
 
 def known_perms(perms: str) -> str | None:
@@ -106,13 +116,11 @@ def perms_agree(one: str, other: str) -> bool:
     return all(a == b or "?" in (a, b) for a, b in zip(one, other, strict=True))
 
 
-def is_shared_memory_name(name: bytes, has_inode: bool) -> bool:
-    """Whether a mapping of this name holds pages of a shared-memory object."""
-    if not name.startswith((b"/", b"[")):
-        return False
+def is_shared_memory_name(name: bytes, shared: bool) -> bool:
+    """Whether a mapping of this name holds pages of a shared-memory object; `shared` is whether it is mapped so, which tells of /dev/zero."""
     # /dev/zero itself is mapped privately as plain anonymous memory; the kernel's shared anonymous object has
     # the same name but is always deleted (mm/shmem.c, shmem_zero_setup).
-    return name.startswith(_SHM_PREFIXES) or (has_inode and name in _SHARED_ANONYMOUS)
+    return name.startswith(_SHM_PREFIXES) or (shared and name in _SHARED_ANONYMOUS)
 
 
 @dataclass(frozen=True)
@@ -127,8 +135,9 @@ class MappingTable:
         mappings = self.mappings
         sizes = [(m.end - m.start) >> 10 for m in mappings]
         quick = None
-        if 0 not in sizes:
-            quick = quick_sums(sum(sizes), [m.counters for m in mappings], [m.counters for m in mappings if m.name and m.is_shared_memory])
+        named = [m for m in mappings if m.name]
+        if 0 not in sizes and not any(m.perms[3] == "s" and m.may_be_shared_memory for m in named):
+            quick = quick_sums(sum(sizes), [m.counters for m in mappings], [m.counters for m in named if m.is_shared_memory])
         return Totals(len(mappings), quick or sum_figures(m.figures for m in mappings))
 
     @property

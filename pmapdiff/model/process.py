@@ -85,15 +85,20 @@ class ProcessInfo(NamedTuple):
         words = self.command.replace(b"\0", b" ").split()
         return decode(words[0].rsplit(b"/", 1)[-1]) if words else f"pid {self.pid}"
 
+    @property
+    def is_named(self) -> bool:
+        """Whether anything is known of what it is called: a saved table may not say."""
+        return bool(self.comm or self.command.strip(b"\0 "))
+
     def had_started_by(self, moment_us: int) -> bool:
         """Whether it is known to have run at a moment, in µs since the epoch, at which it had not ended yet."""
         return self.started_at_us is not None and self.started_at_us < moment_us - _CLOCK_SLACK_US
 
     @property
     def command_line(self) -> str:
-        """The command line as one text, arguments joined by spaces; `[comm]` if the process has none."""
+        """The command line as one text, arguments joined by spaces; `[comm]` if the process has none, nothing if that is unknown, too."""
         joined = decode(self.command.rstrip(b"\0").replace(b"\0", b" "))
-        return joined or f"[{decode(self.comm)}]"
+        return joined or (f"[{decode(self.comm)}]" if self.comm else "")
 
 
 class Capture(NamedTuple):

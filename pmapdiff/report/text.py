@@ -228,7 +228,8 @@ def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
         return
     for capture in result.captures:
         out.write("\n")
-        _write_line(f"{process_title(capture.process)}: {printable(capture.process.command_line)}", "bold", view, out)
+        command_line = printable(capture.process.command_line)
+        _write_line(f"{process_title(capture.process)}{': ' if command_line else ''}{command_line}", "bold", view, out)
         if capture.read_us is not None:
             out.write(f"  read in {format_us(capture.read_us)}\n")
         if capture.status != "complete":

@@ -56,12 +56,14 @@ def snapshot_words(ref: SnapshotRef) -> str:
 
 def process_title(info: ProcessInfo) -> str:
     """`redis-server 1100`; of an interpreter also what it runs: `python leaking.py 1200`, `java app.jar 1300`."""
-    words = [info.name]
+    words = [info.name] if info.is_named else []
     first, _, module = (runs_what(info) or b"").partition(b"\0")
     runs = decode(module or first).rsplit("/", 1)[-1]
     # A script that gave the process its name need not be said twice; of code there is no end.
     if runs and runs != info.name and first not in (b"-c", b"-e"):
         words.append(runs[:_LONGEST_SCRIPT])
+    if not words:
+        return f"process {info.pid}" if info.pid else "unknown process"
     return printable(" ".join([*words, str(info.pid)] if info.pid else words))
 
 
@@ -83,14 +85,18 @@ def caveats(process: ProcessComparison) -> list[str]:
             kept = "" if capture.table is not None else ": there is no table of it"
             notes.append(f"the capture {when} is marked {capture.status}{reason}{kept}")
     if process.missing and process.before is not None and process.after is not None and process.before.table and process.after.table:
-        lacking = [bool(capture.table and capture.table.missing) for capture in (process.before, process.after)]
-        which = "both tables have" if all(lacking) else f"the table {'before' if lacking[0] else 'after'} has"
         has = [name.removesuffix("_kib") for name in FIGURES if name not in process.missing]
         if has == ["size"]:
+            bare = [len(capture.table.missing) == len(FIGURES) - 1 for capture in (process.before, process.after) if capture.table]
+            which = "both tables have no counters" if all(bare) else f"the table {'before' if bare[0] else 'after'} has no counters"
             counted = "" if process.get("rss_kib") is None else ", and what the kernel counts for the process as a whole"
-            notes.append(f"{which} no counters: only sizes are compared{counted}")
+            notes.append(f"{which if any(bare) else 'the tables share no counter'}: only sizes are compared{counted}")
         elif len(has) < len(FIGURES) / 2:
-            notes.append(f"{which} only {', '.join(has)}; the rest is missing")
+            lacking = [bool(capture.table and capture.table.missing) for capture in (process.before, process.after)]
+            which = "both tables have" if all(lacking) else f"the table {'before' if lacking[0] else 'after'} has"
+            notes.append(
+                f"{which} only {', '.join(has)}; the rest is missing" if has else "the tables share no figure: only what there is can be compared"
+            )
     tables = [(when, c.table) for when, c in (("before", process.before), ("after", process.after)) if c is not None and c.table is not None]
     with_sums = [when for when, table in tables if table.has_sums]
     if with_sums:
@@ -153,6 +159,11 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
             title = f"{process_title(process.process)} (compared with {process_title(process.before.process)})"
     if process.totals_before is None or process.totals_after is None:
         return f"{title}: cannot be compared"
+    if process.get("rss_kib") is None and process.get("size_kib") is None:
+        return f"{title}: the two tables share neither Size nor Rss"
+    only_sizes = process.match not in (Match.NEW, Match.GONE) and len(process.missing) == len(FIGURES) - 1 and process.get("rss_kib") is None
+    if only_sizes:
+        title += " (only sizes)"
     if process.match in (Match.NEW, Match.GONE):
         totals = process.totals_after if process.match is Match.NEW else process.totals_before
         figure = "rss_kib" if totals.get("rss_kib") is not None else "size_kib"
@@ -167,7 +178,8 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
     if changed_figure is None:
         dirty = process.get("dirty_kib")
         about = f", dirty {format_delta_kib(dirty)}" if dirty else ""
-        return f"{title}: Rss and Size as before{span}{about}; {plural(len(process.changes), 'region')} changed"
+        unchanged = "Size" if only_sizes else "Rss and Size"
+        return f"{title}: {unchanged} as before{span}{about}; {plural(len(process.changes), 'region')} changed"
     total = process.get(changed_figure) or 0
     share = _main_share(process.changes, changed_figure, total)
     besides = f"{_size_too(process, changed_figure)}{_footprint_too(process, changed_figure)}{_threads(process)}"
