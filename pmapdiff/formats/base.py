@@ -37,7 +37,7 @@ class SavedTable:
     as the file shows it or with its NULs, `comm` the kernel's name of the process, `exe` its program; `taken_at_us` is in µs since the epoch,
     `vm_hwm_kib` the peak Rss, `totals` only what is not the sum of the rows (smaps_rollup beside maps). `warnings` are sentences about what is
     wrong with the file although its table could be read (a footer that disagrees with the rows). `partial` says why this is only a part of a
-    table, and None of a whole one. `basenames` is whether all its files have lost their folders: pmap without -p.
+    table, and None of a whole one.
     """
 
     table: MappingTable
@@ -58,7 +58,6 @@ class SavedTable:
     vm_hwm_kib: int | None = None
     totals: Totals | None = None
     partial: str | None = None
-    basenames: bool = False
 
 
 def no_progress(_share: float) -> None:

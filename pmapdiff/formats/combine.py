@@ -99,7 +99,6 @@ def _join(one: SavedTable, other: SavedTable, forms: frozenset[str]) -> SavedTab
         warnings=tuple(dict.fromkeys(one.warnings + other.warnings)),
         taken_at_us=one.taken_at_us or other.taken_at_us,
         partial=one.partial or other.partial,
-        basenames=one.basenames and other.basenames,
     )
 
 

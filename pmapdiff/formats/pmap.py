@@ -11,21 +11,18 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
-from pmapdiff.formats.lines import overlap_warning, quote
+from pmapdiff.formats.lines import NO_LAST_END, count_overlaps, overlap_warning, quote
 from pmapdiff.formats.pmap_common import (
     DASHES,
     HEADING_LINE,
     NO_FOOTER,
     OPENS,
     PROCESS_LINE,
-    UNFINISHED,
     Memory,
     Opening,
-    is_basename_only,
     is_unfinished,
     next_line,
     opening,
@@ -102,7 +99,6 @@ def _take(form: str, text: Text, position: int) -> Taken | None:
         pid=head.pid,
         command=head.command,
         warnings=tuple(_warnings(draft, mappings, has_heading=head.heading is not None, unfinished=is_unfinished(text, end))),
-        basenames=is_basename_only(mappings),
     )
     memory.last_end[form] = end
     return Taken(table, end, begun=head.begun, cut=cut, reason=reason)
@@ -232,7 +228,7 @@ def _disagreements(draft: _Draft) -> Iterator[str]:
 
 
 def _warnings(draft: _Draft, mappings: Sequence[Mapping], *, has_heading: bool, unfinished: bool) -> Iterator[str]:
-    overlaps = sum(following.start < previous.end for previous, following in pairwise(mappings))
+    overlaps = count_overlaps(mappings)
     if overlaps:
         yield overlap_warning(overlaps)
     if draft.footer is not None:
@@ -240,7 +236,7 @@ def _warnings(draft: _Draft, mappings: Sequence[Mapping], *, has_heading: bool, 
     elif has_heading:
         yield NO_FOOTER
     elif unfinished:
-        yield UNFINISHED
+        yield NO_LAST_END
 
 
 for _form, _description in (

@@ -6,11 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
-from pmapdiff.formats.lines import overlap_warning, quote
-from pmapdiff.formats.pmap_common import NO_FOOTER, OPENS, UNFINISHED, Memory, is_basename_only, is_unfinished, trouble_with
+from pmapdiff.formats.lines import NO_LAST_END, count_overlaps, overlap_warning, quote
+from pmapdiff.formats.pmap_common import NO_FOOTER, OPENS, Memory, is_unfinished, trouble_with
 from pmapdiff.formats.pmap_headings import ANY_ROW, BEGINS, FULL_ROW, KNOWN, SIZE, Columns, columns_of, first_rows, opens
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.formats.sums import sum_table
@@ -68,18 +67,15 @@ def _take(text: Text, position: int) -> Taken | None:
     else:
         mappings = [_mapping(draft, row, flags, name) for row, (flags, name) in zip(draft.rows, texts, strict=True)]
         table = MappingTable(tuple(sorted(mappings, key=lambda m: (m.start, m.end)) if draft.backwards else mappings))
-    earlier: dict[str, int] = text.memory.setdefault(_FORM, {})
     saved = SavedTable(
         table,
         _FORM,
         text.source,
         head.pid,
         head.command,
-        tuple(_warnings(draft, table, earlier, has_heading=head.heading is not None, unfinished=is_unfinished(text, end))),
-        basenames=is_basename_only(table.mappings),
+        tuple(_warnings(draft, table, memory.totals, has_heading=head.heading is not None, unfinished=is_unfinished(text, end))),
     )
-    earlier.clear()
-    earlier.update(zip(columns.counters, draft.totals or (), strict=False))
+    memory.totals = dict(zip(columns.counters, draft.totals or (), strict=False))
     memory.last_end[_FORM] = end
     return Taken(saved, end, begun=head.begun, cut=cut, reason=reason)
 
@@ -118,7 +114,7 @@ def _read_rows(draft: _Draft, text: Text, position: int) -> tuple[int, str | Non
         line, following = text.line(position)
         if draft.rows and (match := _TOTALS.fullmatch(line)) is not None:
             totals = [int(total) for total in match[1].split()]
-            if position == text.unfinished and list(_disagreement(draft, totals, text.memory.get(_FORM, {}))):
+            if position == text.unfinished and list(_disagreement(draft, totals, Memory.of(text).totals)):
                 return following, None, f"the last line is not whole: {quote(line.strip())}"
             draft.totals = totals
             return following, None, None
@@ -216,7 +212,7 @@ def _sums_by_name(draft: _Draft, names: Sequence[bytes]) -> MappingTable:
 
 def _warnings(draft: _Draft, table: MappingTable, earlier: dict[str, int], *, has_heading: bool, unfinished: bool) -> Iterator[str]:
     columns = draft.columns
-    overlaps = sum(following.start < previous.end for previous, following in pairwise(table.mappings))
+    overlaps = count_overlaps(table.mappings)
     if overlaps:
         yield overlap_warning(overlaps)
     if draft.totals is not None:
@@ -224,7 +220,7 @@ def _warnings(draft: _Draft, table: MappingTable, earlier: dict[str, int], *, ha
     elif has_heading:
         yield NO_FOOTER
     elif unfinished:
-        yield UNFINISHED
+        yield NO_LAST_END
     unknown = [name for name in columns.counters if name and name not in KNOWN]
     if unknown:
         yield f"left out, because this version does not know what they are: {', '.join(printable(name) for name in unknown)}"

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pmapdiff.formats.base import SavedTable, Taken, Text
 from pmapdiff.formats.smaps import BACKWARDS
-from pmapdiff.model import Mapping, MappingTable
+from pmapdiff.model import MappingTable
 from pmapdiff.model.mapping import ADDRESS_LIMIT
 
 # Numbers are bounded, because int() of very many digits is slow or refused. Addresses are padded to the width of their column, which is as many
@@ -31,7 +31,6 @@ HEADING_LINE = rb"(?=[^ \t\n][^\n]{0,200}(?:  |\t))(?:[^\d\s$#%>:=/.,;]{1,60}[ \
 _DIGIT = re.compile(rb"\d")
 DASHES = re.compile(rb"[ \t]*-[- \t]*")
 NO_FOOTER = "no footer: the end may be missing"
-UNFINISHED = "the last line does not end: the end may be missing"
 # No Linux has smaller pages.
 _PAGE_BYTES = 4096
 
@@ -81,21 +80,26 @@ def next_line(text: Text, position: int) -> int:
 
 @dataclass
 class Memory:
-    """What is remembered of one text: the processes of which pmap has printed no more than their line, and where a table of each form ended.
+    """What is remembered of a text: the processes of which pmap has printed no more than their line, and where a table of each form ended.
 
     procps since 3.3.11 prints it of a process that it may not read, -X and -XX of kernel threads, too. Alone it is no table, next to a table it
     says something.
     """
 
+    text: Text
     last_end: dict[str, int] = field(default_factory=dict)
     misfits: dict[str, int] = field(default_factory=dict)
     """Where the line begins that the last table did not go on with. It is damaged, and begins no other."""
+    totals: dict[str, int] = field(default_factory=dict)
+    """Those of the last table of -X, by its columns: some versions add them to those of the next."""
     _followed: dict[str, range] = field(default_factory=dict)
 
     @staticmethod
     def of(text: Text) -> Memory:
-        """What is remembered of this text."""
-        memory: Memory = text.memory.setdefault("pmap", Memory())
+        """What is remembered of this text. Another one of the same file has other positions."""
+        memory: Memory | None = text.memory.get("pmap")
+        if memory is None or memory.text is not text:
+            memory = text.memory["pmap"] = Memory(text)
         return memory
 
     def take_unreadable(self, text: Text, position: int, form: str) -> Taken | None:
@@ -143,9 +147,3 @@ def trouble_with(start: int, end: int, previous: tuple[int, int] | None) -> str 
 def is_unfinished(text: Text, end: int) -> bool:
     """Whether a table that ends here ends with a line that may be cut off."""
     return text.unfinished is not None and end == len(text.data)
-
-
-def is_basename_only(mappings: tuple[Mapping, ...]) -> bool:
-    """Whether there are files and none has a folder."""
-    names = [mapping.name for mapping in mappings if mapping.is_file and not mapping.name.startswith(b"[")]
-    return bool(names) and not any(b"/" in name for name in names)

@@ -149,7 +149,7 @@ def test_the_work_grows_with_the_number_of_tables_alone(monkeypatch: pytest.Monk
 
 def test_the_columns_of_all_forms_become_one_table() -> None:
     (table,) = combine([frozen(name) for name in ("pmap", "pmap-x", "pmap-dp", "pmap-XX")])
-    assert (table.form, table.basenames) == ("pmap-X+pmap-x+pmap-d", False)
+    assert (table.form, table.table.has_basenames) == ("pmap-X+pmap-x+pmap-d", False)
     smaps = frozen("smaps").table.mappings
     for mine, kernels in zip(table.table.mappings, smaps, strict=True):
         assert mine[:8] == kernels[:8]
@@ -168,8 +168,8 @@ def test_two_that_differ_in_a_counter_are_two_moments() -> None:
 
 
 def test_what_is_known_of_one_of_them_is_kept(extended: SavedTable, device: SavedTable) -> None:
-    (table,) = combine([replace(extended, basenames=True), replace(device, basenames=True, partial="cut", taken_at_us=7)])
-    assert (table.basenames, table.partial, table.taken_at_us) == (True, "cut", 7)
+    (table,) = combine([extended, replace(device, partial="cut", taken_at_us=7)])
+    assert (table.partial, table.taken_at_us) == ("cut", 7)
 
 
 @pytest.mark.parametrize(

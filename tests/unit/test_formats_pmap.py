@@ -199,10 +199,10 @@ def test_words_for_memory_in_an_unknown_language(shown: tuple[bytes, ...], names
 
 def test_tables_without_any_folder_are_marked() -> None:
     for path in PMAP_SAMPLES:
-        assert parse(path).basenames == (path.stem not in ("pmap-p", "pmap-xp", "pmap-dp"))
-    assert not parse(FROZEN / "maps.txt").basenames
+        assert parse(path).table.has_basenames == (path.stem not in ("pmap-p", "pmap-xp", "pmap-dp"))
+    assert not parse(FROZEN / "maps.txt").table.has_basenames
     (anonymous,) = parse_saved(b"7:   a\n" + PLAIN_ROW.replace(b"redis-server", b"  [ anon ]"), "f")
-    assert not anonymous.basenames
+    assert not anonymous.table.has_basenames
 
 
 @pytest.mark.parametrize(("mode", "perms"), [(b"-----", "---p"), (b"rwxs-", "rwxs"), (b"--x--", "--xp"), (b"r--s-", "r--s"), (b"r--p-", "r--p")])
@@ -432,7 +432,7 @@ def test_rows_without_their_process_and_rows_after_the_footer() -> None:
 
 
 def test_a_named_form_without_a_table() -> None:
-    for data in (b"\n", b"7:   a\n", X_ROW):
+    for data in (b"", b"\n", b"7:   a\n", X_ROW):
         with pytest.raises(FormatError, match=r"no table of pmap|empty"):
             parse_saved(data, "f", "pmap")
 
