@@ -14,19 +14,18 @@ from functools import partial
 from typing import NamedTuple
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
-from pmapdiff.formats.lines import NO_LAST_END, count_overlaps, overlap_warning, quote
+from pmapdiff.formats.lines import count_overlaps, overlap_warning, quote
 from pmapdiff.formats.pmap_common import (
     DASHES,
     HEADING_LINE,
-    NO_FOOTER,
     OPENS,
     PROCESS_LINE,
     Memory,
     Opening,
-    is_unfinished,
     next_line,
     opening,
     trouble_with,
+    what_may_be_missing,
 )
 from pmapdiff.formats.pmap_names import Shown, kernel_names
 from pmapdiff.formats.pmap_shapes import SECOND_FOOTER, SHAPES, Shape
@@ -74,7 +73,7 @@ def _shape_at(form: str, text: Text, position: int) -> Shape | None:
 
 def _opens(form: str, text: Text, position: int) -> Opening | None:
     """The opening of the table at a position, if one of this form begins there."""
-    return opening(text, position, lambda text, position: _shape_at(form, text, position) is not None)
+    return opening(text, position, lambda text, position: _shape_at(form, text, position) is not None, form)
 
 
 def _take(form: str, text: Text, position: int) -> Taken | None:
@@ -98,7 +97,7 @@ def _take(form: str, text: Text, position: int) -> Taken | None:
         source=text.source,
         pid=head.pid,
         command=head.command,
-        warnings=tuple(_warnings(draft, mappings, has_heading=head.heading is not None, unfinished=is_unfinished(text, end))),
+        warnings=(*_warnings(draft, mappings), *what_may_be_missing(text, end, head, has_footer=draft.footer is not None)),
     )
     memory.last_end[form] = end
     return Taken(table, end, begun=head.begun, cut=cut, reason=reason)
@@ -227,16 +226,12 @@ def _disagreements(draft: _Draft) -> Iterator[str]:
             yield f"the footer says {said} KiB of {'dirty' if name == 'Dirty' else name}, the rows add up to {summed} KiB"
 
 
-def _warnings(draft: _Draft, mappings: Sequence[Mapping], *, has_heading: bool, unfinished: bool) -> Iterator[str]:
+def _warnings(draft: _Draft, mappings: Sequence[Mapping]) -> Iterator[str]:
     overlaps = count_overlaps(mappings)
     if overlaps:
         yield overlap_warning(overlaps)
     if draft.footer is not None:
         yield from _disagreements(draft)
-    elif has_heading:
-        yield NO_FOOTER
-    elif unfinished:
-        yield NO_LAST_END
 
 
 for _form, _description in (

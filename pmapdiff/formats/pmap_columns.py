@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
-from pmapdiff.formats.lines import NO_LAST_END, count_overlaps, overlap_warning, quote
-from pmapdiff.formats.pmap_common import NO_FOOTER, OPENS, Memory, is_unfinished, trouble_with
+from pmapdiff.formats.lines import count_overlaps, overlap_warning, quote
+from pmapdiff.formats.pmap_common import OPENS, Memory, trouble_with, what_may_be_missing
 from pmapdiff.formats.pmap_headings import ANY_ROW, BEGINS, FULL_ROW, KNOWN, SIZE, Columns, columns_of, first_rows, opens
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.formats.sums import sum_table
@@ -73,7 +73,7 @@ def _take(text: Text, position: int) -> Taken | None:
         text.source,
         head.pid,
         head.command,
-        tuple(_warnings(draft, table, memory.totals, has_heading=head.heading is not None, unfinished=is_unfinished(text, end))),
+        (*what_may_be_missing(text, end, head, has_footer=draft.totals is not None), *_warnings(draft, table, memory.totals)),
     )
     memory.totals = dict(zip(columns.counters, draft.totals or (), strict=False))
     memory.last_end[_FORM] = end
@@ -210,17 +210,13 @@ def _sums_by_name(draft: _Draft, names: Sequence[bytes]) -> MappingTable:
     return sum_table([(name, None, counters) for name, counters in sums.items()])
 
 
-def _warnings(draft: _Draft, table: MappingTable, earlier: dict[str, int], *, has_heading: bool, unfinished: bool) -> Iterator[str]:
+def _warnings(draft: _Draft, table: MappingTable, earlier: dict[str, int]) -> Iterator[str]:
     columns = draft.columns
     overlaps = count_overlaps(table.mappings)
     if overlaps:
         yield overlap_warning(overlaps)
     if draft.totals is not None:
         yield from _disagreement(draft, draft.totals, earlier)
-    elif has_heading:
-        yield NO_FOOTER
-    elif unfinished:
-        yield NO_LAST_END
     unknown = [name for name in columns.counters if name and name not in KNOWN]
     if unknown:
         yield f"left out, because this version does not know what they are: {', '.join(printable(name) for name in unknown)}"

@@ -8,11 +8,12 @@ toys/other/pmap.c of toybox.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pmapdiff.formats.base import SavedTable, Taken, Text
+from pmapdiff.formats.lines import NO_LAST_END, quote
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.model import MappingTable
 from pmapdiff.model.mapping import ADDRESS_LIMIT
@@ -20,17 +21,17 @@ from pmapdiff.model.mapping import ADDRESS_LIMIT
 # Numbers are bounded, because int() of very many digits is slow or refused. Addresses are padded to the width of their column, which is as many
 # bytes as its heading has: 27 in Georgian.
 ADDRESS = rb"[0-9a-f]{8,64}"
-_PROCESS = re.compile(rb"(\d{1,10}):(?:[ \t]+(.*))?")
-_PROCESS_AT = re.compile(rb"\d{1,10}:")
+_PROCESS = re.compile(rb"([1-9]\d{0,9}):(?:[ \t]+(.*))?")
+_PROCESS_AT = re.compile(rb"[1-9]\d{0,9}:")
 # As procps prints it, and nobody's prose.
-_PROCPS_PROCESS = re.compile(rb"(\d{1,10}):   (\S.*)")
+_PROCPS_PROCESS = re.compile(rb"([1-9]\d{0,9}):   (\S.*)")
 # The beginnings of tables, to be searched for: the line of a process, or columns' headings right above a row. No other line consists of
 # three words and more without a digit or a prompt, and is aligned.
-PROCESS_LINE = rb"\d{1,10}:(?:[ \t][^\n]*)?\n"
+PROCESS_LINE = rb"[1-9]\d{0,9}:(?:[ \t][^\n]*)?\n"
 HEADING_LINE = rb"(?=[^ \t\n][^\n]{0,200}(?:  |\t))(?:[^\d\s$#%>:=/.,;]{1,60}[ \t]{1,60}){3,12}[^\d\s$#%>:=/.,;]{0,60}\n"
 _DIGIT = re.compile(rb"\d")
+_PIECE_OF_ROW = re.compile(rb"[ \t]*[0-9a-f]{5}")
 DASHES = re.compile(rb"[ \t]*-[- \t]*")
-NO_FOOTER = "no footer: the end may be missing"
 # No Linux has smaller pages.
 _PAGE_BYTES = 4096
 
@@ -53,8 +54,12 @@ class Opening(NamedTuple):
 OPENS: dict[str, Callable[[Text, int], Opening | None]] = {}
 
 
-def opening(text: Text, position: int, begins: Callable[[Text, int], bool]) -> Opening | None:
-    """The opening of the table at a position; `begins` says whether its rows begin at one. None if no table does."""
+def opening(text: Text, position: int, begins: Callable[[Text, int], bool], called: str | None = None) -> Opening | None:
+    """The opening of the table at a position; `begins` says whether its rows begin at one. None if no table does.
+
+    Raises FormatError if the first row is damaged: a piece of one between the opening and the second. What it is a row of is `called`, None
+    if `begins` takes nearly everything for a row.
+    """
     pid = command = heading = None
     match = _PROCESS.fullmatch(text.line(position)[0])
     if match is not None:
@@ -62,12 +67,16 @@ def opening(text: Text, position: int, begins: Callable[[Text, int], bool]) -> O
         position = next_line(text, position)
         if _PROCESS_AT.match(text.data, position):
             return None
-    if position < len(text.data) and not begins(text, position):
-        heading = text.line(position)[0]
-        if _DIGIT.search(heading):
-            return None
+    if position < len(text.data) and not begins(text, position) and not _DIGIT.search(line := text.line(position)[0]):
+        heading = line
         position = next_line(text, position)
-    return Opening(pid, command, heading, position) if position < len(text.data) and begins(text, position) else None
+    if position < len(text.data) and begins(text, position):
+        return Opening(pid, command, heading, position)
+    is_damaged = called is not None and pid is not None and position < len(text.data) and _PIECE_OF_ROW.match(text.data, position) is not None
+    if is_damaged and (second := next_line(text, position)) < len(text.data) and begins(text, second):
+        # No paste is cut between its opening and its rows.
+        raise text.error(position, f"not a row of {called}: {quote(text.line(position)[0])}")
+    return None
 
 
 def next_line(text: Text, position: int) -> int:
@@ -144,6 +153,11 @@ def trouble_with(start: int, end: int, previous: tuple[int, int] | None) -> str 
     return BACKWARDS if previous is not None and (start == previous[0] or (start < previous[0] and end <= previous[0])) else None
 
 
-def is_unfinished(text: Text, end: int) -> bool:
-    """Whether a table that ends here ends with a line that may be cut off."""
-    return text.unfinished is not None and end == len(text.data)
+def what_may_be_missing(text: Text, end: int, head: Opening, *, has_footer: bool) -> Iterator[str]:
+    """Sentences about a table with this opening that ends here. pmap always prints the first line, and with headings a footer."""
+    if not head.begun:
+        yield "no first line: the beginning may be missing" if has_footer else "neither a first line nor a footer: beginning and end may be missing"
+    elif not has_footer and head.heading is not None:
+        yield "no footer: the end may be missing"
+    elif not has_footer and text.unfinished is not None and end == len(text.data):
+        yield NO_LAST_END

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import law
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats import SavedTable, parse_saved
@@ -412,6 +413,14 @@ def test_broken_lines(line: bytes, reason: str) -> None:
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize("form", ["pmap", None])
+def test_a_first_row_that_is_broken(form: str | None) -> None:
+    for opening in (b"7:   a\n", b"7:   a\nAddress   Kbytes Mode\n"):
+        with pytest.raises(FormatError, match="not a row of pmap") as caught:
+            parse_saved(opening + PLAIN_ROW.replace(b" r-x", b" what r-x") + MORE_ROWS, "f", form)
+        assert caught.value.line == opening.count(b"\n") + 1
+
+
 def test_absurd_counters_are_refused() -> None:
     more = X_ROW.replace(b"400000", b"600000")
     for old in (b"     300", b"     312", b"       4 "):
@@ -426,6 +435,9 @@ def test_absurd_counters_are_refused() -> None:
 def test_rows_without_their_process_and_rows_after_the_footer() -> None:
     (table,) = parse_saved(PLAIN_ROW, "f", "pmap")
     assert (table.pid, table.command) == (None, None)
+    assert table.warnings == ("neither a first line nor a footer: beginning and end may be missing",)
+    (table,) = parse_saved(PLAIN_ROW + b" total 312K\n", "f")
+    assert table.warnings == ("no first line: the beginning may be missing",)
     with pytest.raises(FormatError, match="not a line of pmap") as caught:
         parse_saved(b"7:   a\n" + PLAIN_ROW + b" total 312K\n" + PLAIN_ROW, "f")
     assert caught.value.line == 4
@@ -453,6 +465,7 @@ def test_long_lines_take_linear_time(beginning: bytes, filling: bytes) -> None:
     assert time.process_time() - began < 5
 
 
+@law(300)
 @given(st.binary(max_size=400), st.sampled_from(PMAP_FORMS))
 def test_arbitrary_bytes_raise_nothing_else(data: bytes, form: str) -> None:
     for text in (data, b"7:   a\n" + data):
@@ -462,6 +475,7 @@ def test_arbitrary_bytes_raise_nothing_else(data: bytes, form: str) -> None:
                 assert printable(str(result)) == str(result)
 
 
+@law(300)
 @given(st.data())
 def test_mutated_samples_raise_nothing_else(data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(PMAP_SAMPLES + OTHER_SAMPLES))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import law
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats import SavedTable, parse_saved
@@ -167,6 +168,7 @@ def test_the_table_of_a_process_does_not_take_that_of_the_next() -> None:
     assert [each.table for each in parse_saved(shifted, "f")] == [each.table for each in parse_saved(whole, "f")]
 
 
+@law(200)
 @given(st.binary(max_size=60).filter(lambda name: b"\n" not in name and b"\r" not in name and not name.startswith((b" ", b"\t"))))
 def test_any_name_is_kept(name: bytes) -> None:
     if not name.strip(b" \t"):
