@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from operator import lt
 
@@ -9,6 +10,7 @@ from pmapdiff.model import Mapping
 from pmapdiff.text import decode, printable
 
 _QUOTED_BYTES = 60
+_BLANKS = re.compile(rb"\s*")
 
 
 def split_lines(data: bytes) -> list[bytes]:
@@ -22,6 +24,12 @@ def split_lines(data: bytes) -> list[bytes]:
         lines = [line[:-1] for line in lines]
         rest = rest.removesuffix(b"\r")
     return [*lines, rest] if rest else lines
+
+
+def behind_blank_lines(data: bytes, position: int) -> int:
+    """Where the first line begins that is not blank, from the beginning of a line on. A small packed file may unpack to millions of them."""
+    match = _BLANKS.match(data, position)
+    return position if match is None else data.rfind(b"\n", position, match.end()) + 1 or position
 
 
 def quote(line: bytes) -> str:

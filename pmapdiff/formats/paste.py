@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, Parse, SavedTable, Taken, Text
 from pmapdiff.formats.dates import date_in
-from pmapdiff.formats.lines import has_end, part_warning, quote
+from pmapdiff.formats.lines import behind_blank_lines, has_end, part_warning, quote
 from pmapdiff.formats.sections import LEFT_OUT_BY_GREP
 from pmapdiff.formats.tidy import is_frame
 from pmapdiff.model import MappingTable
@@ -124,7 +124,7 @@ class _Reader:
     def _next(self, position: int) -> tuple[int, LineForm, Taken] | None:
         """Where the next table begins, and that table."""
         data, piece = self._text.data, _SHORTEST_PIECE
-        while position < len(data):
+        while (position := behind_blank_lines(data, position)) < len(data):
             begins = self._begins(position, min(position + piece, len(data)))
             for start, number in begins:
                 if start != begins[0][0]:
@@ -168,6 +168,7 @@ class _Reader:
             between.touches = False
             if not line.strip():
                 between.separated = between.separated or between.stray is None
+                following = behind_blank_lines(text.data, following)
             elif match := LEFT_OUT_BY_GREP.fullmatch(line):
                 between.hole = position
                 named = _PID_OF_COMMAND.search(match["path"] or match["old"])

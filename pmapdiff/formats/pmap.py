@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
-from pmapdiff.formats.lines import count_overlaps, overlap_warning, quote
+from pmapdiff.formats.lines import behind_blank_lines, count_overlaps, overlap_warning, quote
 from pmapdiff.formats.pmap_common import (
     DASHES,
     HEADING_LINE,
@@ -143,7 +143,7 @@ def _read_rows(draft: _Draft, text: Text, position: int) -> tuple[int, str | Non
         elif line.strip():
             Memory.of(text).misfits[shape.form] = position
             return end, f"neither a row nor any other line of {shape.form}: {quote(line)}", None
-        position = following
+        position = behind_blank_lines(text.data, following)
     return end, None, None
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pmapdiff.formats.base import SavedTable, Taken, Text
-from pmapdiff.formats.lines import NO_LAST_END, quote
+from pmapdiff.formats.lines import NO_LAST_END, behind_blank_lines, quote
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.model import MappingTable
 from pmapdiff.model.mapping import ADDRESS_LIMIT
@@ -81,10 +81,7 @@ def opening(text: Text, position: int, begins: Callable[[Text, int], bool], call
 
 def next_line(text: Text, position: int) -> int:
     """Where the next line begins that is not blank."""
-    position = text.line(position)[1]
-    while position < len(text.data) and not (line := text.line(position))[0].strip():
-        position = line[1]
-    return position
+    return behind_blank_lines(text.data, text.line(position)[1])
 
 
 @dataclass

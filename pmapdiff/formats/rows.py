@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pmapdiff.formats.base import Text
-from pmapdiff.formats.lines import NO_END, NO_LAST_END, has_end, overlap_warning, quote
+from pmapdiff.formats.lines import NO_END, NO_LAST_END, behind_blank_lines, has_end, overlap_warning, quote
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.model import Mapping
 
@@ -37,6 +37,8 @@ def read_rows(text: Text, position: int, row: Row, called: str, skip: re.Pattern
             elif line.strip():
                 reason = f"not a row of {called}: {quote(line)}"
                 break
+            else:
+                following = behind_blank_lines(text.data, following)
         else:
             if mappings and mapping.start <= mappings[-1].start:
                 # As of smaps, a torn copy goes back by what was merged with its neighbour meanwhile.
