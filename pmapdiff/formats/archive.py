@@ -10,6 +10,7 @@ from typing import Self
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import Form, Parse, SavedTable, register
+from pmapdiff.formats.lines import quote
 from pmapdiff.formats.proc_tree import TreeFile, place_of, tables_of_tree
 from pmapdiff.formats.texts import read_part
 
@@ -27,7 +28,11 @@ def _detect(head: bytes) -> bool:
     return int(said[1], 8) == sum(header) - sum(header[_SUM_AT : _SUM_AT + _SUM_BYTES]) + ord(" ") * _SUM_BYTES
 
 
-_TYPES = (*tarfile.SUPPORTED_TYPES, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+# Headers that say more about the file behind them, a long name above all.
+_EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_TYPES = (*tarfile.SUPPORTED_TYPES, *_EXTENDED)
+# tarfile reads as much of one as it claims to be long, and in Pythons before 3.11.10 and 3.12.6 searches it in quadratic time (CVE-2024-6232).
+_MOST_EXTENDED = 8192
 
 
 class _Member(tarfile.TarInfo):
@@ -42,6 +47,8 @@ class _Member(tarfile.TarInfo):
         member = super().frombuf(buf, encoding, errors)
         if (member.isdev() and member.size) or member.type not in _TYPES:
             member.type = tarfile.REGTYPE
+        if member.type in _EXTENDED and not 0 <= member.size <= _MOST_EXTENDED:
+            raise tarfile.HeaderError(f"a header that claims to be {member.size:,} bytes long")
         return member
 
 
@@ -56,12 +63,15 @@ def _files(given: Parse, troubles: list[str]) -> Iterator[TreeFile]:
     try:
         with tarfile.open(fileobj=given.stream, mode="r:", tarinfo=_Member) as archive:
             for member in archive:
+                if member.size < 0:
+                    # What follows it would be what stands before it, again and again.
+                    raise tarfile.ReadError(f"a file that claims to be {member.size:,} bytes long")
                 end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
                 path = member.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
                 if not member.isreg() or place_of(path) is None:
                     continue
                 if member.issparse():
-                    raise FormatError(f"{path} has holes, which may be longer than any archive", source=given.source)
+                    raise FormatError(f"{quote(path.encode())} has holes, which may be longer than any archive", source=given.source)
                 if end > -(-room // _BLOCK) * _BLOCK:
                     raise tarfile.ReadError("unexpected end of data")
                 stream = archive.extractfile(member)
@@ -76,7 +86,7 @@ def _files(given: Parse, troubles: list[str]) -> Iterator[TreeFile]:
         given.stream.seek(end)
         if given.stream.read(_BLOCK).strip(b"\0"):
             raise tarfile.ReadError("what follows the last file is not the header of another")
-    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
         if not given.partial:
             raise FormatError(f"the archive is damaged or was cut off ({error}): --partial takes what is whole", source=given.source) from None
         troubles.append(f"the archive is damaged or was cut off ({error}): what follows is missing")

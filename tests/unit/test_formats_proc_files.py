@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import tarfile
+from pathlib import Path
 
 import pytest
 from saved_samples import sample, smaps_of_worker, table, tables
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats import parse_saved
+from pmapdiff.formats.saved import read_saved
+from pmapdiff.text import printable
 
 SMEM, BUSYBOX = sample("smemcap/smem.tar"), sample("smemcap/busybox.tar")
 MAPS, ODD = sample("proc/worker.maps"), sample("proc/odd.maps")
@@ -140,3 +143,33 @@ def test_an_archive_of_another_program() -> None:
             archive.addfile(member, io.BytesIO(data))
         (saved,) = parse_saved(packed.getvalue(), "f")
         assert (saved.pid, saved.table) == (4111, smaps_of_worker())
+
+
+def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """A header of tar that claims this size, negative or not."""
+    header = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    header[124:136], header[156:157] = tarfile.itn(size, 12, tarfile.GNU_FORMAT), kind  # type: ignore[attr-defined]
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+_AHEAD = _header("a", 0)
+LYING_ARCHIVES = {
+    "a file whose end is its beginning": _AHEAD + _header("7/maps", -512),
+    "another file like this": _AHEAD + _header("b", -512),
+    "a name of 8 EiB": _AHEAD + _header("7/maps", 1 << 62, tarfile.GNUTYPE_LONGNAME),
+    "a name of -1 bytes": _AHEAD + _header("7/maps", -1, tarfile.GNUTYPE_LONGNAME),
+    "a file with holes": _AHEAD + _header("\n7/maps", 0, tarfile.GNUTYPE_SPARSE),
+    "names of names": _AHEAD + b"".join(_header("a", 1, tarfile.GNUTYPE_LONGNAME) + b"x".ljust(512, b"\0") for _ in range(2000)),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("data", LYING_ARCHIVES.values(), ids=LYING_ARCHIVES)
+def test_an_archive_that_lies(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "it"
+    path.write_bytes(data + bytes(1024))
+    with pytest.raises(FormatError) as caught:
+        read_saved(str(path))
+    assert str(caught.value) == printable(str(caught.value))
