@@ -1,13 +1,14 @@
 # make demo   see it work: record a program that leaks and one that does not, and compare
 # make test   lint, types and tests
 # make bench  benchmarks
+# make fuzz   ten minutes (FUZZ_SECONDS=600) of made-up and damaged files against every importer; see tests/fuzz/README.md
 # make clean  remove everything that these made
 #
 # Needs make, and Python 3.11 or newer with its venv module. PYTHON=... chooses another interpreter.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench clean
+.PHONY: help demo test bench fuzz clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +46,14 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m tests.benchmarks
+
+$(VENV)/.installed-fuzz: pyproject.toml | $(BIN)/pip
+	@echo "installing pmapdiff and what searches it into $(VENV) (once; about a minute)"
+	$(PIP) install --editable '.[test,fuzz]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+fuzz: $(VENV)/.installed-fuzz
+	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m fuzz
 
 clean:
 	rm -rf $(VENV) build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
