@@ -78,8 +78,9 @@ def unpack(stream: BinaryIO, source: str, *, partial: bool = False) -> BinaryIO:
     """The file itself, or what it unpacks to, at its beginning; on disk if that is much.
 
     Raises FormatError if it is damaged, cut off (unless `partial`), or unpacks to more than a table can be: 100 times its size, and 64 MiB in any
-    case; a core dump 1,000 times and 256 MiB.
+    case; a core dump 1,000 times and 256 MiB. What is packed several times is measured by the file, not by the layer around it.
     """
+    packed_bytes = stream.seek(0, 2)
     for _ in range(_MOST_LAYERS):
         stream.seek(0)
         head = stream.read(8)
@@ -90,18 +91,16 @@ def unpack(stream: BinaryIO, source: str, *, partial: bool = False) -> BinaryIO:
         name, unpacker = found
         if unpacker is None:
             raise FormatError(f"packed with {name}, which is not unpacked here: unpack it first", source=source)
-        stream = _unpacked(stream, name, unpacker, source, partial)
+        stream = _unpacked(_limited(unpacker(stream), packed_bytes, source), name, source, partial)
     raise FormatError(f"packed more than {_MOST_LAYERS} times", source=source)
 
 
-def _unpacked(stream: BinaryIO, name: str, unpacker: Callable[[BinaryIO], Iterator[bytes]], source: str, partial: bool) -> BinaryIO:
+def _unpacked(chunks: Iterator[bytes], name: str, source: str, partial: bool) -> BinaryIO:
     import zstandard
 
-    packed_bytes = stream.seek(0, 2)
-    stream.seek(0)
     result = spooled()
     try:
-        copy_some(_limited(unpacker(stream), packed_bytes, source), result)
+        copy_some(chunks, result)
     except EOFError:
         if not partial or not result.tell():
             raise FormatError(f"the {name} file was cut off: --partial takes what is whole", source=source) from None
@@ -114,7 +113,7 @@ def _unpacked(stream: BinaryIO, name: str, unpacker: Callable[[BinaryIO], Iterat
 def _limited(chunks: Iterator[bytes], packed_bytes: int, source: str) -> Iterator[bytes]:
     limit = size = 0
     for chunk in chunks:
-        if not limit:
+        if not size:
             is_core = chunk.startswith(MAGIC)
             limit = _CORE_BYTES + _MOST_TIMES_CORE * packed_bytes if is_core else max(_ALWAYS_BYTES, _MOST_TIMES * packed_bytes)
         size += len(chunk)
