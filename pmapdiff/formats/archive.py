@@ -12,7 +12,7 @@ from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import Form, Parse, SavedTable, register
 from pmapdiff.formats.lines import quote
 from pmapdiff.formats.proc_tree import TreeFile, place_of, tables_of_tree
-from pmapdiff.formats.texts import read_part
+from pmapdiff.formats.texts import read_file
 
 _BLOCK = 512
 # Old tars, smem's among them, have no magic bytes, but every header has the sum of its bytes, taken with blanks in place of the sum.
@@ -86,7 +86,10 @@ def _files(given: Parse, troubles: list[str]) -> Iterator[TreeFile]:
         given.stream.seek(end)
         if given.stream.read(_BLOCK).strip(b"\0"):
             raise tarfile.ReadError("what follows the last file is not the header of another")
-    except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
+    except RecursionError:
+        # tarfile follows the headers that tell of the next one by calling itself.
+        raise FormatError("a file of this archive has too many headers", source=given.source) from None
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         if not given.partial:
             raise FormatError(f"the archive is damaged or was cut off ({error}): --partial takes what is whole", source=given.source) from None
         troubles.append(f"the archive is damaged or was cut off ({error}): what follows is missing")
@@ -94,7 +97,7 @@ def _files(given: Parse, troubles: list[str]) -> Iterator[TreeFile]:
 
 def _parse(given: Parse) -> list[SavedTable]:
     troubles: list[str] = []
-    tables = tables_of_tree(_files(given, troubles), lambda file, names: read_part(file, names, given))
+    tables = tables_of_tree(_files(given, troubles), lambda file, names: read_file(file, names, given, f"{given.source}: {file.path}"))
     if not tables:
         raise FormatError("there is no PID/smaps or PID/maps with a mapping in this archive", source=given.source)
     if troubles:

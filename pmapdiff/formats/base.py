@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.lines import count_overlaps
 from pmapdiff.model import MappingTable, Totals
+from pmapdiff.model.mapping import ADDRESS_LIMIT
 
 # Looking at the beginning is enough to tell what kind of file it is.
 DETECT_BYTES = 65536
@@ -194,9 +195,12 @@ def _import_forms() -> None:
         import_module(f"{__package__}.{module.name}")
 
 
-def _plausible(saved: SavedTable) -> SavedTable:
+def plausible(saved: SavedTable) -> SavedTable:
     """The same table. Raises FormatError for one that no address space can be, or of a process or time that cannot be."""
     mappings = saved.table.mappings
+    if mappings and mappings[-1].end > ADDRESS_LIMIT:
+        # Only of sums: they stand one behind the other.
+        raise FormatError("the sizes add up to more than any address space holds", source=saved.source)
     overlapping = count_overlaps(mappings)
     # A read that was torn has one at each place where it broke.
     if overlapping > _MOST_OVERLAPS:
@@ -229,7 +233,7 @@ def parse_file(given: Parse) -> list[SavedTable]:
     if not head.strip():
         raise FormatError("the file is empty", source=given.source, line=1)
     tables = chosen.parse(given) if isinstance(chosen, Form) else parse_text(given)
-    return [_plausible(table) for table in tables]
+    return [plausible(table) for table in tables]
 
 
 def parse_saved(data: bytes, source: str, form_name: str | None = None, *, partial: bool = False) -> list[SavedTable]:

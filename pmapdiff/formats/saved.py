@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pmapdiff.errors import FormatError, NotFoundError, UsageError
-from pmapdiff.formats.base import Parse, SavedTable, all_forms, no_progress, parse_file
+from pmapdiff.formats.base import Parse, SavedTable, all_forms, no_progress, parse_file, plausible
 from pmapdiff.formats.lines import count_overlaps
 from pmapdiff.formats.proc_tree import KNOWN_FILES, TreeFile, place_of, tables_of_tree
-from pmapdiff.formats.texts import read_part
+from pmapdiff.formats.texts import read_file
 from pmapdiff.formats.unpack import copy_some, spooled, unpack
 from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Status
 from pmapdiff.model.mapping import DELETED
@@ -68,10 +68,10 @@ def _read_folder(given: Parse) -> list[SavedTable]:
     root = Path(given.source)
     if root.resolve() == Path("/proc"):
         raise UsageError("/proc is not saved: 'pmapdiff record --all' reads it with less harm, and notices what changes meanwhile")
-    tables = tables_of_tree(_files_below(root), lambda file, names: read_part(file, names, given))
+    tables = tables_of_tree(_files_below(root), lambda file, names: read_file(file, names, given, file.path))
     if not tables:
         raise FormatError("there is no PID/smaps or PID/maps with a mapping in this folder", source=given.source)
-    return tables
+    return [plausible(table) for table in tables]
 
 
 def _files_below(root: Path) -> Iterator[TreeFile]:

@@ -35,6 +35,14 @@ def _parse(data: bytes, given: Parse) -> list[SavedTable]:
     return tables_of_tree(files, lambda file, names: read_part(file, names, given))
 
 
+def read_file(file: TreeFile, names: tuple[str, ...] | None, given: Parse, source: str) -> list[SavedTable]:
+    """The tables in a file of an archive or a folder, of the forms of these names; errors say that they are of this source."""
+    try:
+        return read_part(file, names, given)
+    except FormatError as error:
+        raise FormatError(error.reason, source=source, line=error.line) from None
+
+
 def read_part(file: TreeFile, names: tuple[str, ...] | None, given: Parse) -> list[SavedTable]:
     """The tables in one file of many (or the only one), of the forms of these names."""
     lines = {name: form for name, form in all_forms().items() if isinstance(form, LineForm)}

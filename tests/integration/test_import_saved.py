@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def without_pss(text: bytes) -> bytes:
 
 
 def written(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
 
@@ -81,6 +83,10 @@ def test_a_bomb_is_refused(run: Runner, tmp_path: Path, packer: str) -> None:
     run.here("import", bomb).refused(str(bomb), "unpacks to more than 64 MiB")
     nested = written(tmp_path / "nested", gzip.compress(gzip.compress(gzip.compress(gzip.compress(SMAPS)))))
     run.here("show", nested).refused("packed more than 3 times")
+    # Each layer is worth no more than the whole: this one would be 256 MiB.
+    layers = written(tmp_path / "layers", gzip.compress(gzip.compress(bytes(1 << 20)) * (1 << 8) + bytes(40 << 20)))
+    assert layers.stat().st_size < 1 << 17
+    run.here("show", layers).refused("unpacks to more than 64 MiB")
 
 
 @pytest.mark.parametrize(("magic", "name"), [(b"PK\x03\x04", "zip"), (b"BZh9", "bzip2"), (b"\x04\x22\x4d\x18", "lz4")])
@@ -148,11 +154,34 @@ def test_an_archive_that_claims_more_than_it_has(run: Runner, tmp_path: Path) ->
     run.here("show", written(tmp_path / "large", out.getvalue())).refused(str(tmp_path / "large"))
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_an_archive_of_headers_of_headers(run: Runner, tmp_path: Path, kind: bytes) -> None:
+    member = tarfile.TarInfo("name")
+    member.type, content = kind, b"12 path=abc\n"
+    member.size = len(content)
+    chain = (member.tobuf(tarfile.GNU_FORMAT) + content.ljust(512, b"\0")) * 1500
+    run.here("show", written(tmp_path / "chain", chain + archive(TREE))).refused("too many headers")
+
+
+@pytest.mark.parametrize("pid", ["7", "9999999999"])
+def test_a_folder_of_what_no_process_is(run: Runner, tmp_path: Path, pid: str) -> None:
+    number = b"1" if pid != "7" else b"9" * 18
+    written(tmp_path / "tree" / pid / "smaps", re.sub(rb"Rss: +\d+", b"Rss: " + number, SMAPS))
+    run.here("import", tmp_path / "tree").refused("that no process has" if pid != "7" else "more than any address space holds")
+
+
+def test_an_error_in_one_of_many_files_says_in_which(run: Runner, tmp_path: Path) -> None:
+    broken = SMAPS.replace(b"Pss:", b"Pss;", 1)
+    line = broken[: broken.index(b"Pss;")].count(b"\n") + 1
+    written(tmp_path / "tree" / "12" / "smaps", broken)
+    run.here("show", tmp_path / "tree").refused(f"{tmp_path}/tree/12/smaps:{line}: ")
+    saved = written(tmp_path / "tar", archive({"11/smaps": SMAPS, "12/smaps": broken}))
+    run.here("show", saved).refused(f"{saved}: 12/smaps:{line}: ")
+
+
 def test_a_folder_laid_out_like_proc(run: Runner, tmp_path: Path) -> None:
     for name, data in TREE.items():
-        path = tmp_path / "copy" / "proc" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        written(tmp_path / "copy" / "proc" / name, data)
     run.here("import", tmp_path / "copy").ok()
     check_tree(run)
     assert only_process(run, tmp_path / "copy" / "proc" / "30412")["pid"] == 30412

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,12 @@ def test_mappings_that_all_overlap_are_no_table() -> None:
 def test_counters_beyond_any_address_space_are_refused() -> None:
     with pytest.raises(FormatError, match="more than any address space"):
         parse_saved(SMAPS.replace(b"Rss:                1116 kB", b"Rss:            999999999999999999 kB", 1), "f")
+
+
+def test_sums_of_sizes_beyond_any_address_space_are_refused() -> None:
+    rows = [{"path": f"/{number}", "rss": 0, "size": 1 << 63} for number in range(3)]
+    with pytest.raises(FormatError, match="sizes add up to more"):
+        parse_saved(json.dumps(rows).encode(), "rows.json")
 
 
 @pytest.mark.parametrize("copy", [SMAPS.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + SMAPS, b"\n\n" + SMAPS + b"\n", SMAPS[:-1]])
