@@ -106,8 +106,8 @@ class Form(NamedTuple):
 class Text:
     r"""A text in which tables are looked for. Every line ends with `\n`.
 
-    `unfinished` is where the last line begins if its end was added: it may be cut off. `memory` is that of the file (see `Parse`).
-    `looked_back` says how far a form has looked at what stands before its tables, so that it looks at nothing twice.
+    `unfinished` is where the last line begins if its end was added: it may be cut off. `memory` is that of the file (see `Parse`), which may be made
+    of several texts; `notes` is for what forms keep of this one: where something stands in it, what came before.
     """
 
     data: bytes
@@ -115,7 +115,7 @@ class Text:
     first_line: int = 1
     unfinished: int | None = None
     memory: dict[str, Any] = field(default_factory=dict)
-    looked_back: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
     _counted: tuple[int, int] = (0, 0)
 
     def line(self, position: int) -> tuple[bytes, int]:

@@ -10,7 +10,7 @@ import re
 
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.dates import date_in
-from pmapdiff.formats.lines import quote
+from pmapdiff.formats.lines import is_blank, quote
 from pmapdiff.formats.maps import read_maps
 from pmapdiff.formats.rows import Rows, end_warnings
 from pmapdiff.model import Mapping, MappingTable
@@ -51,7 +51,7 @@ def _take(text: Text, position: int) -> Taken | None:
     # A blank line may be behind the heading of an excerpt, and anything behind that.
     rows = read_maps(text, begins) if data.startswith(_HEADING, heading) and data[begins : begins + 1].strip() else None
     if rows is None or not rows.mappings:
-        if report is not None and not data[:position].strip():
+        if report is not None and is_blank(data, 0, position):
             # What else there is in such a file is no table.
             raise text.error(position, "this report of HotSpot has no memory map of Linux (Dynamic libraries): it may be cut off")
         return None

@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, Parse, SavedTable, Taken, Text
 from pmapdiff.formats.dates import date_in
-from pmapdiff.formats.lines import behind_blank_lines, has_end, part_warning, quote
+from pmapdiff.formats.lines import behind_blank_lines, has_end, is_blank, part_warning, quote
 from pmapdiff.formats.sections import LEFT_OUT_BY_GREP
 from pmapdiff.formats.tidy import is_frame
 from pmapdiff.model import MappingTable
 
 # Tables are looked for piece by piece, so that a text with one form in it is not searched for all others to its end.
 _SHORTEST_PIECE, _LONGEST_PIECE, _SLACK = 1 << 10, 1 << 16, 1 << 14
-_NOT_BLANK = re.compile(rb"\S")
 # Of ext4 and XFS with pages of 4 KiB: 16 TiB.
 _LARGEST_FILE = 1 << 44
 _PID_OF_COMMAND = re.compile(rb"/proc/([1-9]\d{0,9})/(?:task/\d+/)?(?:smaps|maps)\b")
@@ -231,7 +230,7 @@ class _Reader:
                 self._first_left_out = None if self._first_left_out == position else self._first_left_out
         if why is None:
             return table
-        at_end = position == text.unfinished or _NOT_BLANK.search(text.data, position) is None
+        at_end = position == text.unfinished or is_blank(text.data, position, len(text.data))
         pasted = self._framed if form.in_report else self._pasted
         if at_end and not pasted and not self._given.partial:
             number = text.number(max(0, min(position, len(text.data) - 1)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pmapdiff.formats.base import SavedTable, Taken, Text
-from pmapdiff.formats.lines import NO_LAST_END, behind_blank_lines, quote
+from pmapdiff.formats.lines import NO_LAST_END, behind_blank_lines, is_blank, quote
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.model import MappingTable
 from pmapdiff.model.mapping import ADDRESS_LIMIT
@@ -92,7 +92,6 @@ class Memory:
     says something.
     """
 
-    text: Text
     last_end: dict[str, int] = field(default_factory=dict)
     misfits: dict[str, int] = field(default_factory=dict)
     """Where the line begins that the last table did not go on with. It is damaged, and begins no other."""
@@ -102,10 +101,8 @@ class Memory:
 
     @staticmethod
     def of(text: Text) -> Memory:
-        """What is remembered of this text. Another one of the same file has other positions."""
-        memory: Memory | None = text.memory.get("pmap")
-        if memory is None or memory.text is not text:
-            memory = text.memory["pmap"] = Memory(text)
+        """What is remembered of this text."""
+        memory: Memory = text.notes.setdefault("pmap", Memory())
         return memory
 
     def take_unreadable(self, text: Text, position: int, form: str) -> Taken | None:
@@ -124,7 +121,7 @@ class Memory:
 
     def _stands_behind(self, text: Text, position: int, form: str) -> bool:
         end = self.last_end.get(form)
-        return end is not None and end <= position and not text.data[end:position].strip()
+        return end is not None and end <= position and is_blank(text.data, end, position)
 
     def _stands_before(self, text: Text, position: int, form: str) -> bool:
         """Whether nothing but the lines of other processes is between this one and a table."""

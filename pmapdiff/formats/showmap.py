@@ -181,10 +181,12 @@ def _entry(columns: _Columns, line: bytes) -> Entry | None:
 
 def _moment_us(text: Text, position: int) -> int | None:
     """When the bug report was made that a position is in, in µs since the epoch."""
-    moment_us: int | None = text.memory.get("dumpstate")
-    for match in _DUMPSTATE.finditer(text.data, text.looked_back.get("showmap", 0), position):
+    moment_us: int | None
+    # Nothing is looked at twice: a report may hold very many tables.
+    begun, moment_us = text.notes.get("dumpstate", (0, None))
+    for match in _DUMPSTATE.finditer(text.data, begun, position):
         moment_us = date_in(match[1]) or moment_us
-    text.looked_back["showmap"], text.memory["dumpstate"] = position, moment_us
+    text.notes["dumpstate"] = position, moment_us
     return moment_us
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, SavedTable, Taken, Text, register
 from pmapdiff.formats.counter_lines import MEMO_LIMIT, CounterLines, FixedForm, LineError, Numbers, parse_lines
-from pmapdiff.formats.lines import NO_END, NO_LAST_END, count_overlaps, has_end, overlap_warning
+from pmapdiff.formats.lines import NO_END, NO_LAST_END, behind_blank_lines, count_overlaps, has_end, overlap_warning
 from pmapdiff.model import COUNTER_INDEX, Mapping, MappingTable, layout_of
 from pmapdiff.text import decode, printable
 
@@ -255,7 +255,7 @@ def _take(text: Text, position: int) -> Taken | None:
         read = parser.read(text.data, position)
         mappings += read.mappings
         last, end = (read.last, read.end) if read.mappings else (position, position)
-        position = _behind_blank_lines(text.data, end)
+        position = behind_blank_lines(text.data, end)
         # Blank lines between mappings are of whoever copied them.
         following = parse_header(text.line(position)[0]) if position != end and position < len(text.data) else None
         if following is None or not mappings or following[0] < mappings[-1].end:
@@ -316,12 +316,6 @@ def _with_name(mapping: Mapping) -> Mapping:
     """The mapping with the name from the line that says it, where its header has none."""
     name = None if mapping.name else _anonymous_name(mapping)
     return mapping if name is None else mapping._replace(name=name, header=render_header(mapping))
-
-
-def _behind_blank_lines(data: bytes, position: int) -> int:
-    while data.startswith(b"\n", position):
-        position += 1
-    return position
 
 
 def _labels(mapping: Mapping) -> tuple[str, ...]:

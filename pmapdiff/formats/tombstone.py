@@ -46,8 +46,8 @@ def _row(line: bytes) -> Mapping | None:
 def _about(text: Text, position: int) -> dict[str, Any]:
     """Whose map it is, and of when: the tombstone says so above it, and above what it says of the thread that crashed."""
     # What was looked at for one map is not looked at again for the next: there may be very many of them.
-    begun = max(text.looked_back.get("tombstone", 0), position - _LOOK_BACK_BYTES)
-    text.looked_back["tombstone"] = position
+    begun = max(text.notes.get("tombstone", 0), position - _LOOK_BACK_BYTES)
+    text.notes["tombstone"] = position
     begun = max(begun, text.data.rfind(_TOMBSTONE, begun, position))
     about: dict[str, Any] = {}
     for match in _ABOUT.finditer(text.data, begun, position):

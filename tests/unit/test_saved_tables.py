@@ -83,6 +83,17 @@ def test_each_part_of_a_text_counts_its_own_lines() -> None:
     assert [int(reason.split()[1]) for reason in reasons] == [lines - 1, 2 * lines - 1]
 
 
+def test_each_part_of_a_text_is_read_as_if_it_were_alone() -> None:
+    row = b"0000000000%06x      4K r-x-- /usr/bin/true\n"
+    rows = [row % (0x400000 + 4096 * number) for number in range(4)]
+    first = b"".join(rows) + b"that is all\n"
+    # What ends the first table stands where the second one begins.
+    second = b"-" * (4 * len(rows[0]) - 1) + b"\n" + b"".join(rows)
+    (one, other) = parse_saved(b"==> first <==\n" + first + b"\n==> second <==\n" + second, "f")
+    assert one.table == other.table
+    assert (one.partial, other.partial) == (None, None)
+
+
 def test_who_comes_again_is_of_another_moment_behind_the_others() -> None:
     (first,) = parse_saved(SMAPS, "f")
     looks = [replace(first, pid=pid, taken_at_us=1) for pid in (1, 2, 1, 3, 3)]
