@@ -12,7 +12,7 @@ import typer
 from pmapdiff.cli._app import BucketsOption, Global, NameOption, PidOption, argument_text, classifier_of, command
 from pmapdiff.cli._output import STANDARD_OUTPUT, opened_output
 from pmapdiff.cli._progress import counted
-from pmapdiff.cli._when import Source
+from pmapdiff.cli._when import InputFormOption, PartialOption, Source
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import printable
 
@@ -60,6 +60,8 @@ def export(
         ),
     ] = None,
     buckets: BucketsOption = None,
+    partial: PartialOption = False,
+    input_form: InputFormOption = None,
 ) -> None:
     """Write flat tables as CSV, JSON Lines or Parquet: one row a mapping and snapshot, or a process and snapshot, or a snapshot.
 
@@ -70,12 +72,13 @@ def export(
 
     wanted = ProcessFilter(frozenset(pid or ()), name)
     view = View(classifier=classifier_of(buckets))
+    source = Source(context.obj, wanted, form=input_form, partial=partial)
     if when and (since is not None or until is not None):
         raise UsageError("--since and --until are a range of their own: give them, or WHEN")
     if openmetrics is None:
         kind, written_as, place = _table(table or "mappings"), _form(form, output), output or STANDARD_OUTPUT
         if when:
-            snapshots, number = _given(Source(context.obj, wanted), when, wanted), len(when)
+            snapshots, number = _given(source, when, wanted), len(when)
         else:
             snapshots, number = _range(context.obj, since, until, wanted, tables=kind.name == "mappings")
         _write_table(kind, snapshots, number, written_as, place, view)
@@ -85,7 +88,7 @@ def export(
             raise UsageError(f"{option} is about flat tables: leave it out with --openmetrics")
     if when and len(when) > 1:
         raise UsageError("--openmetrics is about one snapshot: give one WHEN, or none for the latest")
-    _write_metrics(Source(context.obj, wanted), when[0] if when else "latest", wanted, openmetrics, view)
+    _write_metrics(source, when[0] if when else "latest", wanted, openmetrics, view)
 
 
 def _table(name: str) -> FlatTable:

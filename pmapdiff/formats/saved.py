@@ -34,7 +34,7 @@ def read_saved(path: str, form: str | None = None, *, partial: bool = False, pro
     no table, NotFoundError if it cannot be read, UsageError for a form that does not exist.
     """
     if form is not None and form not in all_forms():
-        raise UsageError(f"--format {form}: one of {', '.join(all_forms())}")
+        raise UsageError(f"there is no form {form!r} of saved files: one of {', '.join(all_forms())}")
     try:
         if os.path.isdir(path):
             tables = _read_folder(Parse(spooled(), path, form, partial, progress))
@@ -45,8 +45,6 @@ def read_saved(path: str, form: str | None = None, *, partial: bool = False, pro
         return [replace(table, taken_at_us=modified_us) if table.taken_at_us is None else table for table in tables]
     except OSError as error:
         raise NotFoundError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise NotFoundError(f"cannot read {path!r}: {error}") from None
 
 
 def _opened(path: str) -> BinaryIO:

@@ -108,6 +108,12 @@ def test_which_snapshots(recorded: Runner, target: Target, other: Target, tmp_pa
     assert [(json.loads(line)["snapshot_id"], json.loads(line)["source"]) for line in cells] == [(None, str(saved)), (1, "live")]
     # A saved file needs no store.
     assert recorded("export", saved, store=False).ok().out.count("\n") > 20
+    # One that was cut off is taken as by all other commands.
+    saved.write_bytes(saved.read_bytes()[:-100])
+    recorded("export", saved, store=False).refused("--partial takes what is whole")
+    assert ",partial," in recorded("export", saved, "--partial", store=False).ok().out
+    recorded("export", saved, "--input-format", "maps", store=False).refused("no table of maps")
+    recorded("export", saved, "--input-format", "x\x1b[m", store=False).refused("there is no form 'x\\x1b[m' of saved files")
 
 
 def test_one_row_for_each_process_and_snapshot(recorded: Runner) -> None:
