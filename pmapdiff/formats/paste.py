@@ -47,7 +47,8 @@ class _Between:
 
     lines: int = 0
     first: int | None = None
-    """Where the first line begins that is neither blank nor a frame nor a date, and how many of those there are."""
+    second: int | None = None
+    """Where the first and the second line begin that are neither blank nor a frame nor a date, and how many of those there are."""
     stray: int | None = None
     """Where the first line begins that belongs into a table, without one."""
     separated: bool = False
@@ -186,6 +187,8 @@ class _Reader:
                     between.touches = _PIECE_OF_ROW.match(line) is not None
                 if between.first is None:
                     between.first = position
+                elif between.second is None:
+                    between.second = position
                 between.lines += 1
                 command = _PID_OF_COMMAND.search(line)
                 self._pid = int(command[1]) if command else None
@@ -227,7 +230,7 @@ class _Reader:
             if position == text.unfinished or _PIECE_OF_ROW.match(line):
                 why = f"line {text.number(position)} is cut off: {quote(line)}"
                 self._left_out -= 1
-                self._first_left_out = None if self._first_left_out == position else self._first_left_out
+                self._first_left_out = between.second if self._first_left_out == position else self._first_left_out
         if why is None:
             return table
         at_end = position == text.unfinished or is_blank(text.data, position, len(text.data))

@@ -72,6 +72,13 @@ def test_tabs_for_blanks(form: str) -> None:
         assert [(m[:7], m.counters) for m in found.mappings] == [(m[:7], m.counters) for m in expected.mappings]
 
 
+def test_what_stands_behind_a_row_that_was_cut_is_said_to_be_left_out() -> None:
+    found = only(MAPS + b"7ffc00000\n```\nBye\nX\n")
+    number = MAPS.count(b"\n")
+    assert f"line {number + 1} is cut off" in found.warnings[0]
+    assert found.warnings[1:] == (f"2 lines that are no part of a table were left out, the first is line {number + 3}: 'Bye'",)
+
+
 def test_what_is_left_out_is_said_once() -> None:
     found = only(b"Hello,\n\n" + MAPS + b"\nBye\nX\n")
     assert found.warnings == ("3 lines that are no part of a table were left out, the first is line 1: 'Hello,'",)
