@@ -24,8 +24,8 @@ KNOWN = frozenset((SIZE, *COUNTER_INDEX)) - {"Dirty"}
 _LOOKED_AT, _MOST_COLUMNS = 64, 100
 
 _PERMS, _OFFSET, _DEVICE = rb"[r-][w-][x-][sp]", rb"[0-9a-f]{8,16}", rb"[0-9a-f]{2,8}:[0-9a-f]{2,8}"
-# The rows of -x have their mode behind the numbers, and headings that look alike.
-_MODE_BEHIND = rb"(?:[ \t]{1,99}(?:\d{1,20}K?|-))+[ \t]{1,99}[r-][w-][x-][sp-]-?[ \t\n]"
+# The rows of -x have their mode behind the numbers (also behind those that are too long for one), and headings that look alike.
+_MODE_BEHIND = rb"(?:[ \t]{1,99}(?:\d+K?|-))+[ \t]{1,99}[r-][w-][x-][sp-]-?[ \t\n]"
 ANY_ROW = re.compile(rb"^[ \t]*" + ADDRESS + rb"(?!" + _MODE_BEHIND + rb")[ \t]{1,99}[^ \t\n][^\n]*", re.MULTILINE)
 _FULL_ROW = rb"[ \t]*%b[ \t]{1,99}%b[ \t]{1,99}%b[ \t]{1,99}%b[ \t]{1,99}\d{1,20}[ \t]{1,99}\d{1,15}(?=[ \t\n])" % (ADDRESS, _PERMS, _OFFSET, _DEVICE)
 # A row that needs no heading to be known.
