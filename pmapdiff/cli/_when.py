@@ -71,7 +71,7 @@ class Source:
     def _is_file_name(self, text: str) -> bool:
         from pmapdiff.store.when import parse_when
 
-        if not Path(text).exists():
+        if not Path(text).is_file():
             return False
         try:
             return parse_when(text) is None

@@ -57,6 +57,7 @@ def overlap_warning(rows: int) -> str:
 
 # With these an address space ends: every process has one of them.
 _LAST_NAMES = frozenset((b"[stack]", b"[vdso]", b"[vvar]", b"[vvar_vclock]", b"[vsyscall]", b"[vectors]", b"[sigpage]"))
+NO_FOOTER = "no footer: the end may be missing"
 NO_END = "neither [stack] nor [vdso] is in it: the end may be missing"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pmapdiff.errors import FormatError
 from pmapdiff.formats.base import LineForm, Parse, SavedTable, Taken, Text
 from pmapdiff.formats.dates import date_in
-from pmapdiff.formats.lines import behind_blank_lines, has_end, is_blank, part_warning, quote
+from pmapdiff.formats.lines import NO_FOOTER, NO_LAST_END, behind_blank_lines, has_end, is_blank, part_warning, quote
 from pmapdiff.formats.sections import LEFT_OUT_BY_GREP
 from pmapdiff.formats.tidy import is_frame
 from pmapdiff.model import MappingTable
@@ -231,6 +231,10 @@ class _Reader:
                 why = f"line {text.number(position)} is cut off: {quote(line)}"
                 self._left_out -= 1
                 self._first_left_out = between.second if self._first_left_out == position else self._first_left_out
+        if why is None and self._breaks_off(table, position):
+            why = "the last line does not end, nor does the table"
+            # A name may be cut off without anything that shows it.
+            table = replace(table, table=MappingTable(table.table.mappings[: len(table.table.mappings) - (form.name != "smaps")]))
         if why is None:
             return table
         at_end = position == text.unfinished or is_blank(text.data, position, len(text.data))
@@ -241,6 +245,12 @@ class _Reader:
         if not table.table.mappings:
             raise FormatError(f"nothing of this table is whole: {why}", source=text.source, line=text.number(min(position, len(text.data) - 1)))
         return self._cut(table, position, why)
+
+    def _breaks_off(self, table: SavedTable, end: int) -> bool:
+        """Whether a table that ends with the text ends there because that was cut off: in a line, and without what such a table ends with."""
+        if self._text.unfinished is None or end < len(self._text.data) or table.table.has_sums:
+            return False
+        return NO_FOOTER in table.warnings or (NO_LAST_END in table.warnings and not has_end(table.table.mappings))
 
     def _cut(self, table: SavedTable, position: int, why: str, *, say: bool = False) -> SavedTable:
         """A table that is not whole."""

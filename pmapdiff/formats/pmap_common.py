@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pmapdiff.formats.base import SavedTable, Taken, Text
-from pmapdiff.formats.lines import NO_LAST_END, behind_blank_lines, is_blank, quote
+from pmapdiff.formats.lines import NO_FOOTER, NO_LAST_END, behind_blank_lines, is_blank, quote
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.model import MappingTable
 from pmapdiff.model.mapping import ADDRESS_LIMIT
@@ -152,6 +152,6 @@ def what_may_be_missing(text: Text, end: int, head: Opening, *, has_footer: bool
     if not head.begun:
         yield "no first line: the beginning may be missing" if has_footer else "neither a first line nor a footer: beginning and end may be missing"
     elif not has_footer and head.heading is not None:
-        yield "no footer: the end may be missing"
+        yield NO_FOOTER
     elif not has_footer and text.unfinished is not None and end == len(text.data):
         yield NO_LAST_END

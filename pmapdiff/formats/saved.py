@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -41,7 +41,9 @@ def read_saved(path: str, form: str | None = None, *, partial: bool = False, pro
         else:
             with _opened(path) as stream:
                 tables = parse_file(Parse(unpack(stream, path, partial=partial), path, form, partial, progress))
-        modified_us = time.time_ns() // 1000 if path == STANDARD_INPUT else Path(path).stat().st_mtime_ns // 1000
+        # What is read of a process that runs is of now, whenever the kernel says that its file was made.
+        is_live = path == STANDARD_INPUT or path.startswith(_ENDING_PIPES)
+        modified_us = time.time_ns() // 1000 if is_live else Path(path).stat().st_mtime_ns // 1000
         return [replace(table, taken_at_us=modified_us) if table.taken_at_us is None else table for table in tables]
     except OSError as error:
         raise NotFoundError(f"cannot read {path}: {error.strerror or error}") from None
@@ -95,21 +97,22 @@ class Moment(NamedTuple):
 
 
 def moments_of(tables: Sequence[SavedTable], pid: int | None = None) -> list[Moment]:
-    """The moments that tables are of, in order: one a file, and another where a process comes again or the file says another time.
+    """The moments that tables are of, in order: one a file, and another where a pid comes again or the file says another time.
 
     `pid` is for tables that do not say whose they are.
     """
-    found: list[tuple[tuple[str, str | None, int], dict[ProcessIdentity, Capture]]] = []
-    latest: dict[tuple[str, str | None, int], dict[ProcessIdentity, Capture]] = {}
+    found: list[tuple[tuple[str, str | None, int], dict[Hashable, Capture]]] = []
+    latest: dict[tuple[str, str | None, int], dict[Hashable, Capture]] = {}
     for table in tables:
         key = (table.source, table.host, table.taken_at_us or 0)
         capture = saved_capture(table, pid)
-        identity = capture.process.identity
+        # Whatever has become of its process, a pid is there once at any time.
+        who: Hashable = capture.process.pid or capture.process.identity
         members = latest.get(key)
-        if members is None or identity in members:
+        if members is None or who in members:
             members = latest[key] = {}
             found.append((key, members))
-        members[identity] = capture
+        members[who] = capture
     return [Moment(taken_at_us, source, host, tuple(members.values())) for (source, host, taken_at_us), members in found]
 
 

@@ -12,6 +12,7 @@ _FRAME = re.compile(
 _ROW = rb"[0-9a-f]{8,16}(?:-[0-9a-f]{8,16} [r-][w-][x-][sp] |[ \t]+\d{1,17}(?:K[ \t]|[ \t]+[\dr-]))"
 _INDENTED_ROW = rb"[0-9a-f]{8,16}[ \t]+[r-][w-][x-][sp][ \t]+\d"
 _QUOTED_ROW = re.compile(rb"^(?P<mark>[ \t]*>[ \t>|]*(?=" + _ROW + rb"|" + _INDENTED_ROW + rb")|[ \t|]+(?=" + _ROW + rb"))", re.MULTILINE)
+_DEEPEST_QUOTATION = 8
 # What is longer was written by a program.
 _LONGEST_QUOTATION = 16 << 20
 # A header of maps with a tab between two of its fields, or a counter.
@@ -33,7 +34,12 @@ def tidy(data: bytes) -> bytes:
     data = data.removeprefix(b"\xef\xbb\xbf")
     if b"\r" in data and data.count(b"\r\n") == data.count(b"\n") - data.endswith(b"\n\n"):
         data = data.replace(b"\r\n", b"\n").removesuffix(b"\r")
-    data = _unquoted(data)
+    for _ in range(_DEEPEST_QUOTATION):
+        # A reply quotes what it replies to, and that again.
+        inner = _unquoted(data)
+        if inner is data:
+            break
+        data = inner
     return _TABBED.sub(_without_tabs, data) if b"\t" in data else data
 
 

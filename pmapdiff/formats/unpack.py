@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import lzma
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -26,9 +25,19 @@ _WINDOW_BYTES = 128 << 20
 
 
 def _gunzip(packed: BinaryIO) -> Iterator[bytes]:
-    with gzip.GzipFile(fileobj=packed, mode="rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            yield chunk
+    waiting = packed.read(_CHUNK)
+    while waiting:
+        decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        while not decompressor.eof:
+            if not waiting:
+                yield decompressor.flush()
+                if not decompressor.eof:
+                    raise EOFError
+                break
+            yield decompressor.decompress(waiting, _CHUNK)
+            waiting = b"" if decompressor.eof else decompressor.unconsumed_tail or packed.read(_CHUNK)
+        # Members may follow each other, with zeros behind them.
+        waiting = (decompressor.unused_data or packed.read(_CHUNK)).lstrip(b"\0")
 
 
 def _unxz(packed: BinaryIO) -> Iterator[bytes]:

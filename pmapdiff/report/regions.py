@@ -76,14 +76,16 @@ class RegionFilter:
 
 
 def figure_name(view: View, history: History) -> str:
-    """The figure that rows are ordered by: what --sort says, else the first of footprint, Rss and Size of which there is any.
+    """The figure that rows are ordered by: what --sort says, else the first of footprint, Rss and Size that there is, and no table lacks.
 
     Files have no footprint unless they were written to.
     """
     if view.sort not in (None, "name", "address"):
         return f"{view.sort}_kib"
     regions = [known.samples for service in history.services for known in service.regions]
-    return next((f"{figure}_kib" for figure in _FIGURES if any(largest(samples, f"{figure}_kib") for samples in regions)), "size_kib")
+    totals = [known for service in history.services for known in service.totals if known is not None]
+    common = [name for figure in _FIGURES if None not in [known.get(name := f"{figure}_kib") for known in totals]]
+    return next((name for name in common if any(largest(samples, name) for samples in regions)), "size_kib")
 
 
 def service_title(service: ServiceHistory, history: History) -> str:

@@ -105,7 +105,8 @@ def _write_columns(
                 continue
             cells: list[Cell | str] = [Cell(format_kib(values[i])) for i in part]
             if is_last:
-                difference = last_less_first(values)
+                # What is known of one snapshot alone has no difference.
+                difference = last_less_first(values) if sum(v is not None for v in values) > 1 else None
                 cells.append(Cell(format_delta_kib(difference), "" if not difference else "red" if difference > 0 else "green"))
             body.append([*cells, name])
         header = [*(_column(history, i) for i in part), *(["±"] if is_last else []), title]

@@ -96,7 +96,7 @@ def test_the_time_of_the_file(run: Runner, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(["--at", "soon"], "'soon'"), (["--at", "12"], "'12'"), (["--label", "first"], "--label"), (["--format", "elf"], "--format elf")],
+    [(["--at", "soon"], "'soon'"), (["--at", "12"], "'12'"), (["--label", "first"], "--label"), (["--format", "elf"], "no form 'elf'")],
 )
 def test_options_that_make_no_sense(run: Runner, options: list[str], said: str) -> None:
     run.here("import", FROZEN / "smaps.txt", *options).refused(said)

@@ -155,7 +155,8 @@ def test_footers_are_checked() -> None:
 def test_without_a_heading() -> None:
     assert parsed(ROW + ANON).table == parsed(SMALL).table
     assert parsed(ROW + ANON).warnings == ("neither [stack] nor [vdso] is in it: the end may be missing",)
-    assert parsed(ROW + ANON.rstrip()).warnings == ("the last line does not end: the end may be missing",)
+    with pytest.raises(FormatError, match="the last line does not end, nor does the table"):
+        parsed(ROW + ANON.rstrip())
 
 
 @pytest.mark.parametrize("data", [OFFSETS, RESIDENT, DUMPED, SMALL], ids=["22", "25", "dump", "small"])
