@@ -14,7 +14,7 @@ from pmapdiff.formats.lines import part_warning
 from pmapdiff.formats.maps import maps_inside
 from pmapdiff.formats.proc_tree import status_of
 from pmapdiff.model import Mapping, MappingTable
-from pmapdiff.text import decode
+from pmapdiff.text import decode, printable
 
 NAME = "systemd-coredump"
 MAPS = "COREDUMP_PROC_MAPS"
@@ -66,11 +66,12 @@ def _said(fields: Fields[str, bytes | None]) -> dict[str, Any]:
     for name, key in (("PID", "pid"), ("UID", "uid")):
         if (number := _number(fields.get(f"COREDUMP_{name}"))) is not None:
             about[key] = number
+    # Text, and so safe to print wherever it is read: the views of the store give it as it is, and PostgreSQL takes no NUL.
     # A unit of a user's is one of the systemd that the unit of the system runs.
     if unit := fields.get("COREDUMP_USER_UNIT") or fields.get("COREDUMP_UNIT"):
-        about["unit"] = decode(unit)
+        about["unit"] = printable(decode(unit))
     if host := fields.get("COREDUMP_HOSTNAME") or fields.get("_HOSTNAME"):
-        about["host"] = decode(host)
+        about["host"] = printable(decode(host))
     times = (_number(fields.get(name)) for name in ("COREDUMP_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP"))
     about["taken_at_us"] = next((time for time in times if time), None)
     return about

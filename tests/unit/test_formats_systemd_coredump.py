@@ -64,6 +64,11 @@ def test_the_table_and_its_process(form: str) -> None:
     )
 
 
+def test_unit_and_host_are_safe_to_print_in_the_store() -> None:
+    found = parsed(json.dumps(FIELDS | {"_HOSTNAME": "h\x1b[2J\0", "COREDUMP_UNIT": "u\u202e.service"}).encode())
+    assert (found.host, found.unit) == ("h\\x1b[2J\\x00", "u\\u202e.service")
+
+
 def test_a_journal_has_one_table_for_each_crash() -> None:
     worker, odd = parse_saved(sample("systemd-coredump/journal.export"), "f")
     assert worker == parsed(sample("systemd-coredump/worker.export"))
