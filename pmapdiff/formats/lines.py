@@ -1,4 +1,4 @@
-"""What the text forms share: a saved file's lines, and how a line looks in an error message."""
+"""What the text forms share: how a line looks in an error message, and the words for what is odd about a table."""
 
 from __future__ import annotations
 
@@ -12,19 +12,6 @@ from pmapdiff.text import decode, printable
 _QUOTED_BYTES = 60
 _BLANKS = re.compile(rb"\s*")
 _NOT_BLANK = re.compile(rb"\S")
-
-
-def split_lines(data: bytes) -> list[bytes]:
-    r"""The lines of a saved file without their ends.
-
-    Only `\n` ends a line: names of mappings hold every other byte. A file whose every line ends with `\r\n` went
-    through a system that writes them so; where only some do, the `\r` belongs to a name. The last line may lack its end.
-    """
-    *lines, rest = data.split(b"\n")
-    if lines and all(line.endswith(b"\r") for line in lines):
-        lines = [line[:-1] for line in lines]
-        rest = rest.removesuffix(b"\r")
-    return [*lines, rest] if rest else lines
 
 
 def behind_blank_lines(data: bytes, position: int) -> int:
