@@ -91,12 +91,12 @@ def caveats(process: ProcessComparison) -> list[str]:
             which = "both tables have no counters" if all(bare) else f"the table {'before' if bare[0] else 'after'} has no counters"
             counted = "" if process.get("rss_kib") is None else ", and what the kernel counts for the process as a whole"
             notes.append(f"{which if any(bare) else 'the tables share no counter'}: only sizes are compared{counted}")
+        elif not has:
+            notes.append("no figure is in both tables: nothing is compared")
         elif len(has) < len(FIGURES) / 2:
             lacking = [bool(capture.table and capture.table.missing) for capture in (process.before, process.after)]
             which = "both tables have" if all(lacking) else f"the table {'before' if lacking[0] else 'after'} has"
-            notes.append(
-                f"{which} only {', '.join(has)}; the rest is missing" if has else "the tables share no figure: only what there is can be compared"
-            )
+            notes.append(f"{which} only {', '.join(has)}; the rest is missing")
     tables = [(when, c.table) for when, c in (("before", process.before), ("after", process.after)) if c is not None and c.table is not None]
     with_sums = [when for when, table in tables if table.has_sums]
     if with_sums:
@@ -159,8 +159,6 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
             title = f"{process_title(process.process)} (compared with {process_title(process.before.process)})"
     if process.totals_before is None or process.totals_after is None:
         return f"{title}: cannot be compared"
-    if process.get("rss_kib") is None and process.get("size_kib") is None:
-        return f"{title}: the two tables share neither Size nor Rss"
     only_sizes = process.match not in (Match.NEW, Match.GONE) and len(process.missing) == len(FIGURES) - 1 and process.get("rss_kib") is None
     if only_sizes:
         title += " (only sizes)"
@@ -178,8 +176,9 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
     if changed_figure is None:
         dirty = process.get("dirty_kib")
         about = f", dirty {format_delta_kib(dirty)}" if dirty else ""
-        unchanged = "Size" if only_sizes else "Rss and Size"
-        return f"{title}: {unchanged} as before{span}{about}; {plural(len(process.changes), 'region')} changed"
+        known = [_word(figure) for figure in ("rss_kib", "size_kib") if process.get(figure) is not None]
+        same = f"{' and '.join(known)} as before" if known else "neither Rss nor Size is in both tables"
+        return f"{title}: {same}{span}{about}; {plural(len(process.changes), 'region')} changed"
     total = process.get(changed_figure) or 0
     share = _main_share(process.changes, changed_figure, total)
     besides = f"{_size_too(process, changed_figure)}{_footprint_too(process, changed_figure)}{_threads(process)}"

@@ -271,6 +271,9 @@ def test_sums_have_no_addresses(run: Runner, tmp_path: Path) -> None:
     assert against["totals"]["delta"]["rss_kib"] == 10_000
     assert sum(change["delta"]["rss_kib"] for change in against["changes"]) == 10_000
     run.here("show", FROZEN / "smaps_rollup.txt", "--format", "maps").refused("addresses")
+    compared = run.here("compare", FROZEN / "pmap.txt", FROZEN / "smaps_rollup.txt").ok().out
+    assert "neither Rss nor Size is in both tables" in compared
+    assert "no figure is in both tables" in compared
     run.here("import", grown, "--pid", 7).ok()
     assert "22056" in run.here("history", "--pid", "7", "--format", "csv").ok().out
 
