@@ -92,8 +92,9 @@ def status_of(text: bytes) -> dict[str, Any]:
     """What /proc/PID/status says (Documentation/filesystems/proc.rst, table 1-2); nothing of what it does not have."""
     said = {match[1].decode(): match[2].strip() for match in _STATUS_LINE.finditer(text)}
     about: dict[str, Any] = {"comm": said["Name"]} if said.get("Name") else {}
-    for label, name in (("Pid", "pid"), ("PPid", "ppid"), ("Uid", "uid"), ("Threads", "threads"), ("VmHWM", "vm_hwm_kib")):
-        words = said.get(label, b"").split()
+    # Of the users the effective one, as the recorder has it: real, effective, saved, and that of file systems.
+    for label, place, name in (("Pid", 0, "pid"), ("PPid", 0, "ppid"), ("Uid", 1, "uid"), ("Threads", 0, "threads"), ("VmHWM", 0, "vm_hwm_kib")):
+        words = said.get(label, b"").split()[place : place + 1]
         if words and words[0].isdigit() and len(words[0]) < 16:
             about[name] = int(words[0])
     return about

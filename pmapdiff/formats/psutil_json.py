@@ -7,7 +7,7 @@ From psutil/_pslinux.py and psutil/__init__.py, memory_maps (7.2): all values ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from collections.abc import Mapping as Keyed
 from dataclasses import replace
 from typing import Any
@@ -177,7 +177,8 @@ def _about(process: Keyed[str, Any]) -> dict[str, Any]:
     if isinstance(command, list) and command and all(isinstance(word, str) for word in command):
         about["command"] = b"".join(_bytes(word) + b"\0" for word in command)
     uids = process.get("uids")
-    uid = uids.get("real") if isinstance(uids, dict) else uids[0] if isinstance(uids, Sequence) and uids else None
+    # Real, effective, saved: the recorder has the effective one.
+    uid = uids.get("effective") if isinstance(uids, dict) else uids[1] if isinstance(uids, list) and len(uids) > 1 else None
     if isinstance(uid, int) and not isinstance(uid, bool) and 0 <= uid < 1 << 32:
         about["uid"] = uid
     return about

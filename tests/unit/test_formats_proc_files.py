@@ -11,6 +11,7 @@ from saved_samples import sample, smaps_of_worker, table, tables
 
 from pmapdiff.errors import FormatError
 from pmapdiff.formats import parse_saved
+from pmapdiff.formats.proc_tree import status_of
 from pmapdiff.formats.saved import read_saved
 from pmapdiff.text import printable
 
@@ -173,3 +174,8 @@ def test_an_archive_that_lies(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(FormatError) as caught:
         read_saved(str(path))
     assert str(caught.value) == printable(str(caught.value))
+
+
+def test_the_user_is_the_effective_one() -> None:
+    assert status_of(b"Name:\tsudo\nPid:\t7\nUid:\t1000\t0\t0\t0\n") == {"comm": b"sudo", "pid": 7, "uid": 0}
+    assert status_of(b"Uid:\t1000\n") == {}

@@ -35,8 +35,8 @@ def test_what_as_dict_says_of_the_process() -> None:
         assert saved.command == b"/srv/demo/bin/worker\0--threads\x002\0/etc/demo worker.conf\0"
     more = json.loads(PROCESS) | {"ppid": 7, "uids": [1000, 0, 0], "num_threads": 2}
     (saved,) = parse_saved(json.dumps(more).encode(), "f")
-    assert (saved.ppid, saved.uid, saved.threads) == (7, 1000, 2)
-    more |= {"uids": {"real": 8}, "pid": "x", "ppid": True, "num_threads": -1, "name": 5, "cmdline": [1], "exe": ""}
+    assert (saved.ppid, saved.uid, saved.threads) == (7, 0, 2)
+    more |= {"uids": {"real": 7, "effective": 8}, "pid": "x", "ppid": True, "num_threads": -1, "name": 5, "cmdline": [1], "exe": ""}
     (saved,) = parse_saved(json.dumps(more).encode(), "f")
     assert (saved.uid, saved.pid, saved.ppid, saved.threads, saved.comm, saved.command, saved.exe) == (8, None, None, None, None, None, None)
 
