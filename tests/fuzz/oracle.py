@@ -32,7 +32,7 @@ SOURCE = "input"
 # long, so it is one byte of 16.
 PARTIAL, THOROUGH, _THOROUGH_MASK = 0x01, 0x50, 0xF0
 # Longer than a message that quotes 60 bytes and the names of all forms, and short enough to be read.
-_LONGEST_MESSAGE = 800
+_LONGEST_MESSAGE = 500
 _NO_TIME_US = 1_763_000_000_000_000
 _INTEGER_LIMIT = 1 << 63
 
