@@ -31,6 +31,7 @@ from pmapdiff.formats.pmap_names import Shown, kernel_names
 from pmapdiff.formats.pmap_shapes import SECOND_FOOTER, SHAPES, Shape
 from pmapdiff.formats.smaps import BACKWARDS
 from pmapdiff.model import COUNTER_INDEX, NO_COUNTERS, Mapping, MappingTable
+from pmapdiff.model.mapping import ADDRESS_LIMIT
 
 
 class _Row(NamedTuple):
@@ -159,12 +160,14 @@ def _take_row(draft: _Draft, match: re.Match[bytes]) -> str | None:
         draft.rows[-1] = previous._replace(counters=tuple(map(max, previous.counters, counters)))
         return None
     trouble = trouble_with(start, end, None if previous is None else (previous.start, previous.end))
+    offset = int(fields["offset"], 16) if "offset" in fields else None
+    if trouble is None and offset is not None and offset >= ADDRESS_LIMIT:
+        trouble = "the offset goes beyond 64 bits"
     if trouble is not None:
         return trouble
     draft.backwards = draft.backwards or (previous is not None and start < previous.start)
     # pmap pads as %03x:%05x what the kernel prints as %02x:%02x.
     device = f"{int(fields['major'], 16):02x}:{int(fields['minor'], 16):02x}" if "major" in fields else None
-    offset = int(fields["offset"], 16) if "offset" in fields else None
     perms = mode[:3] + ("s" if mode[3] == "s" else "p")
     draft.rows.append(_Row(start, end, perms, offset, device, fields["name"], counters))
     return None

@@ -279,7 +279,7 @@ def _take(text: Text, position: int) -> Taken | None:
         return _taken(text, mappings, end, reason) if mappings else None
     # One kernel gives every mapping the same lines: more of them at the end are no part of the table, fewer are a copy that was cut off.
     expected, found = _labels(mappings[-2]), _labels(mappings[-1])
-    if len(found) > len(expected) and found[: len(expected)] == expected:
+    if len(found) > len(expected) > 0 and found[: len(expected)] == expected:
         end = last
         for _ in range(1 + len(expected) + (_anonymous_name(mappings[-1]) is not None)):
             end = text.line(end)[1]

@@ -23,8 +23,8 @@ from fuzz.seeds import CORPUS, FOUND, HERE, seeds, write_inputs
 # The target that all forms come together in is searched longest.
 _SHARES = {FILE: 4, STORE: 2}
 _LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=16384")
-# Everybody downloads the corpus: of the inputs that reach each piece of code the smallest, and no more of a target than this.
-_MOST_KEPT_BYTES = 40 << 10
+# Everybody downloads the corpus: of the inputs that reach each piece of code some of each length, and no more of a target than this.
+_MOST_KEPT, _MOST_KEPT_BYTES = 25, 64 << 10
 _PROGRESS = re.compile(r"#(\d+)\s+\S+\s+cov: (\d+) ft: (\d+)")
 
 
@@ -75,9 +75,9 @@ def _keep(target: str, work: Path, folder: Path) -> None:
     merged.mkdir()
     subprocess.run(_fuzzer(target, "-merge=1", *_LIMITS, str(merged), str(work)), capture_output=True, check=False)
     files = sorted(merged.iterdir(), key=lambda file: file.stat().st_size)
-    # One that gives a table comes first: those may be longer than all that do not.
+    # One that gives a table is among them.
     first = next((file for file in files if check(target, file.read_bytes())), None)
-    files.sort(key=lambda file: file != first)
+    files = [*([first] if first else []), *(file for file in files[:: -(-len(files) // _MOST_KEPT)] if file != first)] if files else []
     total = itertools.accumulate(file.stat().st_size for file in files)
     chosen = [file for file, bytes_ in zip(files, total, strict=True) if bytes_ <= _MOST_KEPT_BYTES]
     if chosen:

@@ -7,6 +7,7 @@ import hashlib
 import lzma
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +20,8 @@ CORPUS, FOUND = HERE / "corpus", HERE / "found"
 _SAMPLES = HERE.parent / "data"
 # What is longer is mutated too slowly to find anything. An archive has headers of half a KiB each.
 _MOST_BYTES, _MOST_BYTES_BINARY = 4 << 10, 16 << 10
+# To store a table takes fifty times as long as to read it.
+_MOST_BYTES_STORED = 1 << 10
 _MOST_LINES = 40
 
 
@@ -34,8 +37,33 @@ def seeds(target: str) -> Iterator[bytes]:
     for place in ("saved", "redis-frozen"):
         for path in sorted((_SAMPLES / place).rglob("*")):
             if path.is_file():
-                for data in _cut(path.read_bytes()):
-                    yield from _inputs(target, data)
+                data = path.read_bytes()
+                for small in _cut(data):
+                    yield from _inputs(target, small)
+                if len(data) > _MOST_BYTES and target not in (FILE, STORE) and b"\0" not in data[:512]:
+                    yield from _inputs(target, _shrunk(target, data))
+
+
+def _shrunk(target: str, data: bytes) -> bytes:
+    """What is left of a text without all the lines that a target can do without to read a table: what is cut at its end may be none."""
+
+    def reads(lines: list[bytes]) -> bool:
+        with suppress(Exception):
+            return check(target, bytes([0]) + b"".join(lines))
+        return False
+
+    lines = data.splitlines(keepends=True)
+    if not reads(lines):
+        return b""
+    for parts in (2, 4, 8, 16, 32):
+        size, at = -(-len(lines) // parts), 0
+        while at < len(lines):
+            without = lines[:at] + lines[at + size :]
+            if reads(without):
+                lines = without
+            else:
+                at += size
+    return b"".join(lines)[:_MOST_BYTES_BINARY]
 
 
 def _cut(data: bytes) -> Iterator[bytes]:
@@ -45,7 +73,7 @@ def _cut(data: bytes) -> Iterator[bytes]:
     if b"\0" in data[:512]:
         yield data[:_MOST_BYTES_BINARY]
         return
-    if len(data) <= _MOST_BYTES:
+    if len(data) <= _MOST_BYTES or (data.startswith((b"{", b"[")) and len(data) <= _MOST_BYTES_BINARY):
         yield data
     lines = data.splitlines(keepends=True)
     if len(lines) > _MOST_LINES:
@@ -67,20 +95,23 @@ def _small_archive(data: bytes) -> bytes:
 
 
 def _inputs(target: str, data: bytes) -> Iterator[bytes]:
+    if target == STORE and len(data) > _MOST_BYTES_STORED:
+        return
+    reader = FILE if target == STORE else target
     try:
-        reads = check(target, bytes([0]) + data) or check(target, bytes([PARTIAL]) + data)
+        reads = check(reader, bytes([0]) + data) or check(reader, bytes([PARTIAL]) + data)
     except Exception:
         # It is for the search to find this, and to keep it.
         reads = True
     if reads or target == FILE:
         yield bytes([0]) + data
-    if reads:
+    if reads and target != STORE:
         yield bytes([PARTIAL]) + data
-        if len(data) < _MOST_BYTES // 2:
-            yield bytes([THOROUGH]) + data
-        if target in (FILE, STORE) and len(data) < 4096:
-            for packed in (gzip.compress(data, mtime=0), lzma.compress(data), zstandard.compress(data)):
-                yield bytes([0]) + packed
+    if reads and len(data) < _MOST_BYTES_STORED:
+        yield bytes([THOROUGH]) + data
+    if reads and target == FILE and len(data) < _MOST_BYTES:
+        for packed in (gzip.compress(data, mtime=0), lzma.compress(data), zstandard.compress(data)):
+            yield bytes([0]) + packed
 
 
 def write_inputs(folder: Path, inputs: Iterator[bytes]) -> int:

@@ -98,3 +98,20 @@ def test_who_comes_again_is_of_another_moment_behind_the_others() -> None:
     (first,) = parse_saved(SMAPS, "f")
     looks = [replace(first, pid=pid, taken_at_us=1) for pid in (1, 2, 1, 3, 3)]
     assert [[capture.process.pid for capture in moment.captures] for moment in moments_of(looks)] == [[1, 2], [1, 3], [3]]
+
+
+def test_an_error_behind_a_mapping_without_counters_is_of_its_file() -> None:
+    # Android's kernels print such a line before the counters.
+    named = b"12c00000-13200000 rw-p 00000000 00:00 0 \nName:           [anon:dalvik]\n"
+    for data in (named + SMAPS, named + named.replace(b"12c00000-13200000", b"13200000-13400000") + SMAPS):
+        try:
+            parse_saved(data, "f", "smaps")
+        except FormatError as error:
+            assert error.source == "f"
+
+
+def test_an_offset_beyond_64_bits_is_refused() -> None:
+    row = b"565a5000       4 r---- %032x 0fe:00000 worker\n"
+    assert parse_saved(row % 0x1000, "f", "pmap-d")[0].table.mappings[0].offset == 0x1000
+    with pytest.raises(FormatError, match="the offset goes beyond 64 bits"):
+        parse_saved(row % (1 << 64), "f", "pmap-d")
