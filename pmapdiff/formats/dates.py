@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, tzinfo
 
+_FIRST_YEAR = 1980
 _MONTHS = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _DAY = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _CLOCK = rb"(?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?"
@@ -56,6 +57,9 @@ def date_in(line: bytes) -> int | None:
     hour = int(said["hour"])
     if said.get("half"):
         hour = hour % 12 + (12 if said["half"] == b"PM" else 0)
+    if int(said["year"]) < _FIRST_YEAR:
+        # A clock that was never set says nothing of when it was.
+        return None
     try:
         number = int(month) if month.isdigit() else _MONTHS.index(month) + 1
         naive = datetime(int(said["year"]), number, int(said["day"]), hour, int(said["minute"]), int(said["second"]))

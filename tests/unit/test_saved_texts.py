@@ -128,7 +128,17 @@ def test_dates(line: bytes, moment: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"Monday", b"2026-11-23", b"2026-13-23 09:50:58", b"2026-11-23 25:50:58", b"at 2026-11-23 09:50:58 it was", b"9999999999999", b"-" * 200],
+    [
+        b"",
+        b"Monday",
+        b"2026-11-23",
+        b"2026-13-23 09:50:58",
+        b"1960-01-01 00:00:00Z",
+        b"2026-11-23 25:50:58",
+        b"at 2026-11-23 09:50:58 it was",
+        b"9999999999999",
+        b"-" * 200,
+    ],
 )
 def test_no_dates(line: bytes) -> None:
     assert date_in(line) is None
