@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pmapdiff.store import Store
 
@@ -18,6 +19,10 @@ from backends import Backend, Cluster, Files, running_cluster
 from programs import Runner, Target
 from programs.kept import Kept
 from programs.schedulers import CronDaemon, missing
+
+# For property tests that do not say how many examples they want: the same ones each time, and however busy the machine is.
+settings.register_profile("suite", max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 pytest.register_assert_rewrite("laws", "ground_truth")
 
