@@ -21,6 +21,7 @@ PROC = "/proc"
 _MOST_SMALL = 4096
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") >> 10
 _UNLIMITED = re.compile(rb"^Max (address space|data size|stack size) +(\d+|unlimited)", re.MULTILINE)
+_MEM_TOTAL = re.compile(rb"^MemTotal: +(\d+) kB$", re.MULTILINE)
 _STATUS_FIELDS = re.compile(rb"^(VmHWM|VmRSS|RssAnon|RssShmem|VmPTE|VmSwap|HugetlbPages|Threads|Uid):\s+(\d+)(?:\s+(\d+))?", re.MULTILINE)
 
 
@@ -60,6 +61,18 @@ def read_max_map_count() -> int | None:
         return int(read_bytes("/proc/sys/vm/max_map_count"))
     except (OSError, ValueError):
         return None
+
+
+def read_mem_total_kib() -> int | None:
+    """MemTotal: the memory that the kernel manages, in KiB; None where it is not to be read.
+
+    Memory plugged in or given back by a balloon changes it (fs/proc/meminfo.c, 5.10 to 6.18); in a container it may be a limit (lxcfs).
+    """
+    try:
+        found = _MEM_TOTAL.search(read_piece("/proc/meminfo"))
+    except OSError:
+        return None
+    return int(found[1]) if found else None
 
 
 def read_piece(path: str) -> bytes:

@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import NamedTuple, Protocol
 
 from pmapdiff.capture.budget import NO_LIMIT, Budget
-from pmapdiff.capture.procfs import Stat, read_max_map_count
+from pmapdiff.capture.procfs import Stat, read_max_map_count, read_mem_total_kib
 from pmapdiff.capture.read import KnownText, ProcessReader, identity_of
 from pmapdiff.capture.select import Selection, select_processes
 from pmapdiff.capture.watch import Checkpoint, run_watched
@@ -95,11 +95,10 @@ class Recorder:
             )
         mappings = sum(_mappings(capture, known) for capture in captures)
         duration_us = (time.monotonic_ns() - started) // 1000
-        ref = self.sink.write(
-            Snapshot(
-                SnapshotRef(None, taken_at, host, self.label, "live", duration_us, self.selection.describe(), read_max_map_count()), tuple(captures)
-            )
+        taken = SnapshotRef(
+            None, taken_at, host, self.label, "live", duration_us, self.selection.describe(), read_max_map_count(), read_mem_total_kib()
         )
+        ref = self.sink.write(Snapshot(taken, tuple(captures)))
         return Recorded(ref._replace(duration_us=(time.monotonic_ns() - started) // 1000), statuses, mappings, selected.absent)
 
     def _captures(self, stats: tuple[Stat, ...], known: Mapping[ProcessIdentity, Known]) -> Iterator[Capture]:

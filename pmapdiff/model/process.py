@@ -139,7 +139,7 @@ class SnapshotRef(NamedTuple):
 
     `id` is None for a saved file that is in no store. `selection` is what the recorder was told to look for (`--all`,
     `--name redis`), None for tables that were not recorded: several recorders may feed one store. `max_map_count` is the host's
-    vm.max_map_count at that time, None where nobody looked.
+    vm.max_map_count at that time, and `mem_total_kib` its MemTotal; None where nobody looked.
     """
 
     id: int | None
@@ -150,6 +150,7 @@ class SnapshotRef(NamedTuple):
     duration_us: int | None = None
     selection: str | None = None
     max_map_count: int | None = None
+    mem_total_kib: int | None = None
 
 
 class Snapshot(NamedTuple):

@@ -159,7 +159,7 @@ def _process_blocks(snapshots: Iterable[Snapshot], _view: View) -> Iterator[Bloc
             yield Block((*start, *_of_capture(capture)), Rows(partial(_process_cells, capture)))
 
 
-_SUMS = ("source", "selection", "duration_us", "max_map_count", "processes", "mappings", *FIGURES)
+_SUMS = ("source", "selection", "duration_us", "max_map_count", "mem_total_kib", "processes", "mappings", *FIGURES)
 
 
 def _snapshot_cells(snapshot: Snapshot) -> Iterator[Cells]:
@@ -167,7 +167,7 @@ def _snapshot_cells(snapshot: Snapshot) -> Iterator[Cells]:
     sums = [capture.sums for capture in snapshot.captures if capture.sums is not None]
     # Of processes that could not be read nothing is known, which is not 0.
     totals = Totals(sum(part.mappings for part in sums), sum_figures(part.figures for part in sums)) if sums else None
-    yield (ref.source, ref.selection, ref.duration_us, ref.max_map_count, len(snapshot.captures), *_totals(totals))
+    yield (ref.source, ref.selection, ref.duration_us, ref.max_map_count, ref.mem_total_kib, len(snapshot.captures), *_totals(totals))
 
 
 def _snapshot_blocks(snapshots: Iterable[Snapshot], _view: View) -> Iterator[Block]:

@@ -154,7 +154,7 @@ class Appender:
         ref, captures = taken.ref, _told_apart(taken.captures)
         snapshot_id = _next_snapshot(connection)
         host_id = self._host_id(connection, ref.host)
-        facts = (ref.taken_at_us, ref.duration_us, ref.label, ref.source, ref.selection, ref.max_map_count)
+        facts = (ref.taken_at_us, ref.duration_us, ref.label, ref.source, ref.selection, ref.max_map_count, ref.mem_total_kib)
         insert_rows(connection, snapshot, [(snapshot_id, host_id, *facts)])
         keys = {item.process.identity: (ref.host, item.process.identity) for item in captures}
         self._know(connection, list(keys.values()))

@@ -134,9 +134,10 @@ def snapshot_query() -> Select[Any]:
         snapshot.c.duration_us,
         snapshot.c.selection,
         snapshot.c.max_map_count,
+        snapshot.c.mem_total_kib,
     ).join_from(snapshot, host, host.c.id == snapshot.c.host_id)
 
 
 def snapshot_ref(row: Row[Any]) -> SnapshotRef:
     """One row of `snapshot_query` as an object."""
-    return SnapshotRef(row.id, row.taken_at, row.host, row.label, row.source, row.duration_us, row.selection, row.max_map_count)
+    return SnapshotRef(row.id, row.taken_at, row.host, row.label, row.source, row.duration_us, row.selection, row.max_map_count, row.mem_total_kib)

@@ -12,7 +12,7 @@ from pmapdiff.model import COUNTERS, FIGURES, Status
 from pmapdiff.model.counters import VOLATILE
 
 # Every revision that this version understands, oldest first; the last one is what it writes.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 HEAD = REVISIONS[-1]
 # "pmap" as SQLite's application_id: tells our databases from other people's without a query.
 APPLICATION_ID = 0x706D6170
@@ -64,6 +64,7 @@ snapshot = Table(
     Column("source", Text, nullable=False),
     Column("selection", Text),
     Column("max_map_count", Integer),
+    Column("mem_total_kib", BigInteger),
     Index("snapshot_taken_at", "taken_at"),
 )
 

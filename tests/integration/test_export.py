@@ -128,6 +128,14 @@ def test_one_row_for_each_process_and_snapshot(recorded: Runner) -> None:
         assert sum(item["rss_kib"] for item in members) == row["rss_kib"]
 
 
+def test_what_the_host_allowed_and_had(recorded: Runner) -> None:
+    """As the kernel says it, by another way than the recorder's."""
+    limit = int(Path("/proc/sys/vm/max_map_count").read_text())
+    memory = {name: value for name, _, value in (line.partition(":") for line in Path("/proc/meminfo").read_text().splitlines())}
+    rows = [json.loads(line) for line in recorded.here("export", "--table", "snapshots", "--format", "jsonl").ok().out.splitlines()]
+    assert {(row["max_map_count"], f"{row['mem_total_kib']} kB") for row in rows} == {(limit, memory["MemTotal"].strip())}
+
+
 def test_nothing_to_export(run: Runner, kept: Any, tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     nobody = ["--name", "nobody-of-that-name"]

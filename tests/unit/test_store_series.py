@@ -11,6 +11,8 @@ from pmapdiff.model import Snapshot, SnapshotRef
 from pmapdiff.store import ProcessFilter, Store
 
 HOUR_US = 3_600_000_000
+# More KiB than 31 bits hold.
+TIB_4 = 4 << 30
 BASE_US = 1_700_000_000_000_000
 
 
@@ -19,13 +21,15 @@ def series(store: Store) -> Store:
     """Three snapshots, an hour apart; pid 7 is in the first and the last, pid 8 in the second."""
     for number, pid in enumerate((7, 8, 7)):
         capture = capture_of([make(0x1000, 0x1000 + (number + 1) * 0x1000, name=b"[heap]", rss=4 * (number + 1))], pid)
-        ref = SnapshotRef(None, BASE_US + number * HOUR_US, "h", "middle" if number == 1 else None, max_map_count=65530 + number)
+        label = "middle" if number == 1 else None
+        ref = SnapshotRef(None, BASE_US + number * HOUR_US, "h", label, max_map_count=65530 + number, mem_total_kib=TIB_4 + number)
         store.write(Snapshot(ref, (capture,)))
     return store
 
 
 def test_snapshots_in_their_order(series: Store) -> None:
-    assert [(ref.id, ref.max_map_count) for ref in series.refs()] == [(1, 65530), (2, 65531), (3, 65532)]
+    found = [(ref.id, ref.max_map_count, ref.mem_total_kib) for ref in series.refs()]
+    assert found == [(1, 65530, TIB_4), (2, 65531, TIB_4 + 1), (3, 65532, TIB_4 + 2)]
     assert [ref.id for ref in series.refs(BASE_US + 1, BASE_US + 2 * HOUR_US)] == [2, 3]
     assert [ref.id for ref in series.refs(wanted=ProcessFilter(frozenset([7])))] == [1, 3]
 
