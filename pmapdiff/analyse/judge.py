@@ -19,6 +19,7 @@ LEAST_POINTS = 5
 _BLOCKS = 60
 # A rise that is nearer to its end than this may as well be over.
 _YET_TO_COME = 0.15
+_LEAST_TOOTH = 0.05
 
 
 class Judgement(NamedTuple):
@@ -55,7 +56,9 @@ def judge(t: Values, y: Values, least: float) -> Judgement:
         # It has left all teeth behind.
         later = _without_teeth(t[last:], y[last:], least, None)
         return later._replace(onset=None if later.onset is None else later.onset + last)
-    return Judgement(Verdict.SAWTOOTH, under=teeth)
+    # What goes up and down by a few percent is as steady as memory gets.
+    steady = teeth.height(y) < _LEAST_TOOTH * float(np.median(y))
+    return Judgement(Verdict.STABLE) if steady else Judgement(Verdict.SAWTOOTH, under=teeth)
 
 
 def _without_teeth(t: Values, y: Values, least: float, teeth: Teeth | None) -> Judgement:
@@ -85,7 +88,7 @@ def _without_teeth(t: Values, y: Values, least: float, teeth: Teeth | None) -> J
             return Judgement(Verdict.STEP, _begin_of(t, -y, -growth), None, growth)
         return Judgement(Verdict.SHRINKING, 0, _mirrored(line_down), growth)
     largest = np.sort(np.diff(yb))[-2:]
-    verdict = Verdict.STEP if float(largest.sum()) >= 0.8 * growth else Verdict.PLATEAU
+    verdict = Verdict.STEP if float(largest.sum()) >= 0.8 * max(growth, float(yb[-1] - yb[0])) else Verdict.PLATEAU
     return Judgement(verdict, _begin_of(t, y, growth), None, growth)
 
 
@@ -102,7 +105,7 @@ def _lasting(t: Values, y: Values, pieces: list[Piece]) -> tuple[int, Line] | No
         if begin >= 5:
             # Whoever looks for the straightest end of a walk finds one: so it must be far more than what came before would lead one to expect.
             wander = _wander(t, y, pieces, begin)
-            if line.rise < 3.5 * wander * np.sqrt(count - begin):
+            if line.rise < 5 * wander * np.sqrt(count - begin):
                 continue
         return begin, line
     return None

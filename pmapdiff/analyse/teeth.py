@@ -21,7 +21,7 @@ _Leg = tuple[int, int]
 class Teeth:
     """The large ups and downs of a series, as pairs of positions, and how much longer the ups take.
 
-    `sharp` says that it falls much faster than it rises, and often: a collector's work, and no walk's.
+    `sharp` says that it falls much faster than it rises, often, and about as far each time: a collector's work, and no walk's.
     """
 
     rises: tuple[_Leg, ...]
@@ -50,9 +50,11 @@ def find_teeth(t: Values, y: Values, rest: Values) -> Teeth | None:
         return None
     many = len(falls) >= 6 and slant >= 1.4
     mean_leg = float(np.mean([q - p for p, q in (*rises, *falls)]))
-    if (slant < 1.5 and mean_leg < 3 and len(falls) < 6) or (slant < 2.5 and noise(y) > 0.12 * spread and not many):
+    if (slant < 1.5 and mean_leg < 3 and len(falls) < 6) or (slant < 2.5 and noise(y) > 0.16 * spread and not many):
         return None
-    return Teeth(tuple(rises), tuple(falls), many or (slant >= 3 and len(falls) >= 3))
+    drops = [y[p] - y[q] for p, q in falls]
+    alike = float(np.std(drops)) < 0.5 * float(np.mean(drops))
+    return Teeth(tuple(rises), tuple(falls), alike and (many or (slant >= (3 if len(falls) >= 4 else 4) and len(falls) >= 3)))
 
 
 def _turns(path: Values, y: Values, least: float) -> tuple[tuple[list[_Leg], list[_Leg]], float]:
@@ -100,9 +102,9 @@ def rising_under(t: Values, y: Values, teeth: Teeth) -> tuple[Line, list[int]] |
     step = float(np.median([(y[q] - y[p]) / (q - p) for p, q in teeth.rises])) if teeth.rises else 0.0
     least = max(0.12 * height, 3 * step / math.sqrt(len(lows)))
     under = rise(t[lows], y[lows])
-    if under is None:
-        return None
     count = len(lows)
+    if under is None or (count < 5 and not teeth.sharp):
+        return None
     limit = float(np.interp(count, _LOWS, _LOWS_CROOKED)) if teeth.sharp else _STRICT * straight_limit(count)
     if under.rise > least and under.crooked <= limit:
         # Of values without any order a part in proportion to this power is as straight.
