@@ -1,0 +1,1 @@
+"""Programs of known behaviour, recorded together, and a score of what `leaks` says of them: `make zoo`."""
