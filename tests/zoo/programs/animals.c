@@ -5,6 +5,7 @@
 // animal allocates and frees a little, as any service does. Pages are always written to: what is said to grow is resident.
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -170,10 +171,10 @@ static void *end_soon(void *argument) {
   return argument;
 }
 
-// Threads that have ended, and that nobody joins: their stacks stay.
+// Threads that have ended, and that nobody joins: their stacks stay, of which malloc's library gives back all but the last 16 KiB.
 static void leak_unjoined_threads(int tick) {
   (void)tick;
-  for (unsigned i = 0; i < (unsigned)(8 * rate); i++) {
+  for (unsigned i = 0; i < (unsigned)(24 * rate); i++) {
     pthread_t thread;
     last_thread = 0;
     if (pthread_create(&thread, NULL, end_soon, NULL) != 0) fail("pthread_create");
@@ -342,7 +343,7 @@ static void collect_garbage(int tick) {
 static void *entries[200000];
 static size_t entry_count;
 
-static void fill_and_flush(int tick) {
+static void fill_and_free(int tick) {
   for (size_t size, total = about(2.5); total > 0 && entry_count < sizeof entries / sizeof *entries; total -= size < total ? size : total) {
     size = 200 + below(1000);
     entries[entry_count++] = filled(malloc(size), size);
@@ -351,12 +352,18 @@ static void fill_and_flush(int tick) {
     while (entry_count > 0) free(entries[--entry_count]);
 }
 
+// malloc keeps what is freed, unless it is told to give it back.
+static void fill_and_flush(int tick) {
+  fill_and_free(tick);
+  if (entry_count == 0) malloc_trim(0);
+}
+
 static void step_once(int tick) {
   if (tick == 11) big_blocks(exactly(48));
 }
 
 static size_t file_pages, page_read;
-static const char *volatile file;
+static const volatile char *file;
 
 // A file on disk that is mapped as a whole, and of which ever more is read.
 static void begin_page_cache(void) {
@@ -520,6 +527,7 @@ static const struct animal {
     {"retention", NULL, burst_once},
     {"collector", begin_region, collect_garbage},
     {"flushed-cache", NULL, fill_and_flush},
+    {"flushed-cache-kept", NULL, fill_and_free},
     {"one-step", NULL, step_once},
     {"page-cache", begin_page_cache, read_more},
     {"copy-on-write", begin_fork, copy_more},

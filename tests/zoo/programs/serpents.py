@@ -19,7 +19,7 @@ class Node:
 
     def __init__(self) -> None:
         self.itself = self
-        self.text = "x" * 300
+        self.text = "x" * NUMBERS.randint(100, 400)
 
 
 def about(mib: float, rate: float) -> int:
@@ -51,7 +51,7 @@ def cycled(tick: int, rate: float) -> None:
 
 def cycled_and_kept(tick: int, rate: float) -> None:
     """The same, and some of it is kept."""
-    KEPT.extend(Node() for _ in range(about(0.6, rate) // 600))
+    KEPT.extend(Node() for _ in range(about(0.5, rate) // 600))
     cycled(tick, rate)
 
 
