@@ -81,7 +81,10 @@ def bss_owners(mappings: Sequence[Mapping]) -> dict[int, int]:
 
 
 def _adjoins_data(segment: Mapping, mapping: Mapping) -> bool:
-    return mapping.perms == "rw-p" == segment.perms and not mapping.name and not mapping.inode and segment.is_file and segment.end == mapping.start
+    if mapping.perms != "rw-p" or segment.perms != "rw-p" or mapping.name or mapping.inode or not segment.is_file or segment.end != mapping.start:
+        return False
+    # No loader asks for MAP_NORESERVE (fs/binfmt_elf.c; glibc's dl-map-segments.h): that is an arena, below which the kernel has put a library.
+    return b"nr" not in (mapping.flags or b"").split()
 
 
 def display_name(mapping: Mapping, bss_of: Mapping | None) -> str:

@@ -128,6 +128,15 @@ def test_an_arena(cut: int) -> None:
     assert classify([m for m in arena if m.end > m.start]) == ["malloc-arena"] * sum(m.end > m.start for m in arena)
 
 
+@pytest.mark.parametrize("used", [PAGE, M, 9 * M])
+def test_an_arena_above_a_library_is_not_its_bss(used: int) -> None:
+    """The kernel puts what is mapped next right below an arena; seen in a JVM with libjsvml.so."""
+    library = [file(A - 2 * PAGE, A - PAGE, "r-xp", 0, b"/usr/lib/libx.so"), file(A - PAGE, A, "rw-p", PAGE, b"/usr/lib/libx.so")]
+    arena = [make(A, A + used), make(A + used, A + 64 * M, "---p")]
+    arena = [m._replace(flags=b" rd wr mr mw me nr ") for m in arena]
+    assert classify([m._replace(flags=b" rd mr mw me ") for m in library] + arena) == ["image"] * 2 + ["malloc-arena"] * 2
+
+
 def test_an_arena_with_a_hole_in_its_permissions() -> None:
     """mprotect inside an arena; the reserve is still at its end."""
     arena = [make(A, A + M), make(A + M, A + 2 * M, "---p"), make(A + 2 * M, A + 3 * M), make(A + 3 * M, A + 64 * M, "---p")]
