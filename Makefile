@@ -2,13 +2,14 @@
 # make test   lint, types and tests
 # make bench  benchmarks
 # make fuzz   ten minutes (FUZZ_SECONDS=600) of made-up and damaged files against every importer; see tests/fuzz/README.md
+# make zoo    a minute: programs that leak and programs that do not, recorded together, and how right `leaks` is about them
 # make clean  remove everything that these made
 #
 # Needs make, and Python 3.11 or newer with its venv module. PYTHON=... chooses another interpreter.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fuzz clean
+.PHONY: help demo test bench fuzz zoo clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,6 +55,9 @@ $(VENV)/.installed-fuzz: pyproject.toml | $(BIN)/pip
 
 fuzz: $(VENV)/.installed-fuzz
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m fuzz
+
+zoo: $(VENV)/.installed-test
+	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m zoo
 
 clean:
 	rm -rf $(VENV) build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info

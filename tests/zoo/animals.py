@@ -64,7 +64,8 @@ ANIMALS = (
     # The smaller ones are in the heap or in arenas; most of it is in large blocks.
     _leak("node-buffers", "anon", "node"),
     _leak("node-objects", "managed-heap", "node"),
-    _leak("java-buffers", "anon", "java"),
+    # Large ones would be blocks of their own, which the kernel may merge with what the JVM has taken for itself.
+    _leak("java-buffers", "malloc-arena", "java"),
     _leak("java-objects", "managed-heap", "java"),
     _calm("warm-up", "plateau"),
     _calm("cache", "plateau"),

@@ -31,7 +31,11 @@ TICK_US, LATE_US = 600_000_000, 40_000_000
 # 2026-02-02 00:00 UTC.
 BEGIN_US = 1_769_990_400_000_000
 
-_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xms8m -Xmn4m -Xmx256m -XX:MinHeapFreeRatio=5 -XX:MaxHeapFreeRatio=15"
+# A small nursery, so that what is kept soon shows, and a heap that is given back as soon as it is empty.
+_JAVA = """
+-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xms8m -Xmn4m -Xmx256m
+-XX:MinHeapFreeRatio=5 -XX:MaxHeapFreeRatio=15 -XX:-ShrinkHeapInSteps
+"""
 _NODE = "--expose-gc --max-semi-space-size=1"
 
 

@@ -30,12 +30,12 @@ class Beans {
                 System.gc();
             }
             case "java-buffers" -> {
-                for (int left = about(1.5); left > 0; left -= 150000) {
-                    kept.add(ByteBuffer.allocateDirect(50000 + numbers.nextInt(200000)));
+                for (int left = about(1.5); left > 0; left -= 50000) {
+                    kept.add(ByteBuffer.allocateDirect(numbers.nextInt(100000)));
                 }
             }
             case "java-collector" -> {
-                keep(about(4));
+                keep(about(5));
                 if (tick % 6 == 5) {
                     kept.clear();
                 }
