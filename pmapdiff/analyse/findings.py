@@ -13,7 +13,7 @@ from pmapdiff.analyse.evidence import evidence_for, evidence_for_cache, evidence
 from pmapdiff.analyse.limits import fills_within, limits_of
 from pmapdiff.analyse.lives import trend_of
 from pmapdiff.analyse.result import Figure, Finding, Trend, Verdict
-from pmapdiff.analyse.series import SHARED_FAMILIES, Series, ServiceSeries
+from pmapdiff.analyse.series import FILE_FAMILIES, SHARED_FAMILIES, Series, ServiceSeries
 from pmapdiff.text import printable
 
 MAPPING_COUNT = "mapping-count"
@@ -73,8 +73,12 @@ class Findings:
         if series.extent <= LEAST_KIB:
             return []
         trend = self._trend(series, LEAST_KIB)
+        if self.series.figure is not Figure.FOOTPRINT and family in FILE_FAMILIES:
+            # Here Rss is mostly page cache, and Size what was mapped of files.
+            rising = trend.verdict in (Verdict.GROWING, Verdict.PLATEAU, Verdict.STEP) and trend.delta > 0
+            return [self._finding(family, regions, series, replace(trend, verdict=Verdict.CACHE))] if rising and self._is_large(series) else []
         if trend.verdict is not Verdict.GROWING:
-            if trend.verdict in (Verdict.STABLE, Verdict.TOO_SHORT) or series.extent < 0.02 * max(self._end_kib, 1):
+            if trend.verdict in (Verdict.STABLE, Verdict.TOO_SHORT) or not self._is_large(series):
                 return []
             return [self._finding(family, regions, series, trend)]
         found: list[Finding] = []
@@ -92,6 +96,9 @@ class Findings:
             if own.verdict is Verdict.GROWING:
                 found.append(self._finding(family, rest, left, own))
         return [known for known in found if self._matters(known)]
+
+    def _is_large(self, series: Series) -> bool:
+        return series.extent >= 0.02 * max(self._end_kib, 1)
 
     def _leading(self, regions: Sequence[RegionHistory], trend: Trend) -> list[tuple[RegionHistory, Series]]:
         """The regions that are each a good part of a family's growth, with their series."""

@@ -19,6 +19,7 @@ from pmapdiff.analyse.result import Figure
 from pmapdiff.model import FIGURE_INDEX, Status, Totals
 
 _WHOLE = (Status.COMPLETE, Status.MAPS_ONLY)
+FILE_FAMILIES = frozenset({"file", "image", "device", "kernel"})
 SHARED_FAMILIES = frozenset({"shm", "sysv-shm", "memfd"})
 _HOUR_US = 3.6e9
 _FOOTPRINT, _RSS, _SIZE, _ANONYMOUS, _DIRTY, _PRIVATE_DIRTY = (
@@ -94,7 +95,9 @@ class ServiceSeries:
         return Series(self.hours, np.array([np.nan if v is None else v for v in values], dtype=np.float64), self.life)
 
     def total(self) -> Series:
-        """The figure of the whole process."""
+        """The figure of the whole process; where it is not the footprint, without files, most of which are page cache."""
+        if self.figure is not Figure.FOOTPRINT:
+            return self.sum_of([known for family, regions in self._families.items() if family not in FILE_FAMILIES for known in regions])
         return self._series(self._totals(step).figures[self.index] for step in self.steps)
 
     def mappings(self) -> Series:
