@@ -7,6 +7,7 @@ Sizes are KiB, durations are seconds where people type them and µs where they a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from pmapdiff.errors import UsageError
@@ -18,6 +19,8 @@ _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _KIB = {"": 1.0, "K": 1.0, "M": 1024.0, "G": 1024.0**2, "T": 1024.0**3}
 _ADDRESS_RANGE = re.compile(r"((?:0x)?[0-9a-f]{1,16})?(,((?:0x)?[0-9a-f]{1,16})?)?", re.IGNORECASE)
+_GROWTH = re.compile(r"([^/]*)/\s*(?:(s)(?:ec(?:ond)?)?|(m)(?:in(?:ute)?)?|(h)(?:our|r)?|(d)(?:ay)?|(w)(?:eek)?)\s*")
+_COUNT = re.compile(r"\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 _LONGEST_SECONDS = 100 * 366 * 86400.0
 
 
@@ -51,6 +54,28 @@ def parse_size_kib(text: str) -> int:
     if kib >= 1 << 54:
         raise UsageError(f"{text!r} is more than an address space holds")
     return round(kib)
+
+
+def parse_growth_kib(text: str) -> float:
+    """KiB an hour in a growth such as `10M/h`, `1G/d` or `500K/min`; a bare number is KiB. Raises UsageError."""
+    size, hours = _growth_parts(text, "write 10M/h, 500K/min or 1G/d")
+    return parse_size_kib(size) / hours
+
+
+def parse_count_growth(text: str) -> float:
+    """How many an hour there are in `100/h`, `5/min` or `1000/d`. Raises UsageError."""
+    count, hours = _growth_parts(text, "write 100/h, 5/min or 1000/d")
+    if _COUNT.fullmatch(count) is None:
+        raise UsageError(f"{count!r} is no number: write 100/h, 5/min or 1000/d")
+    return float(count) / hours
+
+
+def _growth_parts(text: str, advice: str) -> tuple[str, float]:
+    """What stands before the slash, and the hours of the unit of time behind it."""
+    match = _GROWTH.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is no growth in a time: {advice}")
+    return match[1].strip(), _SECONDS[next(unit for unit in match.groups()[1:] if unit)] / 3600
 
 
 def parse_address_range(text: str) -> tuple[int, int]:
@@ -90,6 +115,33 @@ def format_delta_kib(kib: int | None) -> str:
     if kib is None or kib < 0:
         return format_kib(kib)
     return f"+{format_kib(kib)}" if kib else "0"
+
+
+def format_growth_kib(kib: float, *others: float) -> str:
+    """KiB an hour as a signed growth: `+12.0 MiB/h`, or what is less than a MiB an hour by the day, `+3.1 MiB/d`; a bare `0` for none.
+
+    With others, all of them in the unit that suits the first: `+11.2 to +12.9 MiB/h`, if these are 11.2 and 12.9 and the first is 12.
+    """
+    hours, time = (1, "h") if abs(kib) >= 1024 else (24, "d")
+    size, unit = abs(kib) * hours, "KiB"
+    for following in ("MiB", "GiB", "TiB", "PiB"):
+        if size < 1023.95:
+            break
+        size, unit = size / 1024, following
+    scale = 1024 ** ("KiB", "MiB", "GiB", "TiB", "PiB").index(unit) / hours
+    return _signed_growth([each / scale for each in others or (kib,)], f" {unit}/{time}")
+
+
+def format_growth_count(number: float, *others: float, unit: str = "mappings") -> str:
+    """Mappings an hour as a signed growth: `+412 mappings/h`, or by the day where that is less than one; as `format_growth_kib`."""
+    hours, time = (1, "h") if abs(number) >= 1 else (24, "d")
+    return _signed_growth([each * hours for each in others or (number,)], f" {unit}/{time}")
+
+
+def _signed_growth(values: Sequence[float], unit: str) -> str:
+    texts = [f"{value:+,.0f}" if abs(value) >= 99.95 else f"{value:+.1f}" for value in values]
+    shown = ["0" if float(text.replace(",", "")) == 0 else text for text in texts]
+    return " to ".join(shown) + (unit if shown != ["0"] else "")
 
 
 def format_duration(seconds: float) -> str:

@@ -21,8 +21,8 @@ from pmapdiff.report.regions import (
     swing,
     value,
 )
-from pmapdiff.report.sparkline import gaps, sparkline
-from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
+from pmapdiff.report.sparkline import gaps, sparkline, with_gaps
+from pmapdiff.report.table import Cell, Row, write_line, write_table
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_short, plural
 
@@ -62,18 +62,10 @@ def _delta(kib: int | None) -> Cell:
     return Cell(format_delta_kib(kib), "" if not kib else "red" if kib > 0 else "green")
 
 
-def _line(text: str, style: str, view: View, out: TextIO) -> None:
-    out.write(paint(text if view.width is None else cut_end(text, view.width), style, view) + "\n")
-
-
 def _blocks(history: History, service: ServiceHistory, samples: Samples, figure: str, view: View) -> str:
     """The figure as blocks, from when the service was first seen to when it was last; what was not captured is blank, and so is a gap in time."""
     steps = service.lifetime
-    late = gaps([history.snapshots[step].taken_at_us for step in steps])
-    values: list[int | None] = []
-    for place, step in enumerate(steps):
-        values += [None] if place in late else []
-        values.append(value(samples[step], figure))
+    values = with_gaps((value(samples[step], figure) for step in steps), [history.snapshots[step].taken_at_us for step in steps])
     return sparkline(values, _WIDE_BLOCKS if view.width is None or view.width >= _WIDE else _NARROW_BLOCKS)
 
 
@@ -89,14 +81,14 @@ def _heading(history: History, service: ServiceHistory, what: str = "") -> str:
 
 def _write_in_full(history: History, service: ServiceHistory, known: RegionHistory, view: View, figure: str, out: TextIO) -> None:
     label = known.region.label
-    _line(_heading(history, service), "bold", view, out)
-    _line(f"{printable(label.name)}  {known_perms(label.perms) or '-'}  {label.family}  {known.id}", "bold", view, out)
+    write_line(_heading(history, service), "bold", view, out)
+    write_line(f"{printable(label.name)}  {known_perms(label.perms) or '-'}  {label.family}  {known.id}", "bold", view, out)
     if known.region.possibly:
-        _line("  note: that this is one region throughout is in part a guess", "yellow", view, out)
+        write_line("  note: that this is one region throughout is in part a guess", "yellow", view, out)
     blocks = _blocks(history, service, known.samples, figure, view)
     amount = change_of(known.samples, figure)
     most = f", at most {format_kib(largest(known.samples, figure))}" if amount is not None and swing(known.samples, figure) > abs(amount) else ""
-    _line(f"{figure_title(figure)} {format_delta_kib(amount)}{most}  {blocks}", "", view, out)
+    write_line(f"{figure_title(figure)} {format_delta_kib(amount)}{most}  {blocks}", "", view, out)
     _write_steps(history, service, known.samples, view, out)
 
 
@@ -141,7 +133,7 @@ def _note(service: ServiceHistory, step: int) -> str:
 
 def _write_overview(history: History, service: ServiceHistory, view: View, figure: str, out: TextIO) -> None:
     found = rows_of(service, view, figure, _ROWS if view.top is None else view.top)
-    _line(_heading(history, service, f"{figure_title(figure)} over "), "bold", view, out)
+    write_line(_heading(history, service, f"{figure_title(figure)} over "), "bold", view, out)
     rows = [_overview_row(history, service, row.samples, figure, view, row.name) for row in found.rows]
     if found.hidden or found.unchanged:
         rows.append(_overview_row(history, service, found.rest, figure, view, left_out_words(found)))
@@ -159,7 +151,7 @@ def _write_all_services(history: History, view: View, figure: str, out: TextIO) 
     if view.sort not in ("name", "address"):
         found.sort(key=lambda item: (-swing(item[1].samples, figure), -largest(item[1].samples, figure)))
     shown = found[:limit] if limit else found
-    _line(f"{figure_title(figure)} of the regions of {len(history.services):,} services that varied most", "bold", view, out)
+    write_line(f"{figure_title(figure)} of the regions of {len(history.services):,} services that varied most", "bold", view, out)
     rows = [_overview_row(history, service, row.samples, figure, view, f"{service_title(service, history)}: {row.name}") for service, row in shown]
     _write_rows(rows, "Process: family" if view.by == "family" else "Process: mapping", view, out)
     rest = sum(len(service.regions) for service in history.services) - len(shown)

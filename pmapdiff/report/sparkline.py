@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from statistics import median
 
@@ -18,6 +18,15 @@ def gaps(moments_us: Sequence[int]) -> frozenset[int]:
         return frozenset()
     usual = median(intervals)
     return frozenset(i + 1 for i, interval in enumerate(intervals) if interval > _GAP_INTERVALS * usual)
+
+
+def with_gaps(values: Iterable[int | None], moments_us: Sequence[int]) -> list[int | None]:
+    """The values that a series has at these moments, with one more that is None where it has a gap in time."""
+    late = gaps(moments_us)
+    series: list[int | None] = []
+    for place, value in enumerate(values):
+        series += [None, value] if place in late else [value]
+    return series
 
 
 def sparkline(values: Sequence[int | None], width: int) -> str:

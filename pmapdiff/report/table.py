@@ -30,6 +30,14 @@ class Cell:
 Row = Sequence[Cell | str]
 
 
+@dataclass(frozen=True, slots=True)
+class Under:
+    """What is said of the row above, in as many lines as it takes."""
+
+    text: str
+    style: str = ""
+
+
 def paint(text: str, style: str, view: View) -> str:
     """The text in a style, if the view has colour."""
     return Style.parse(style).render(text, color_system=ColorSystem.STANDARD) if view.colour and style and text else text
@@ -52,10 +60,40 @@ def cut_end(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)) + "…"
 
 
+def wrapped(text: str, width: int | None, first: str = "", rest: str = "") -> list[str]:
+    """The text in lines of at most `width` columns, behind these indents: nothing is left out, a word that has no room goes on in the next line."""
+    if width is None:
+        return [first + text]
+    lines, line, indent = [], "", first
+    for word in text.split(" "):
+        joined = f"{line} {word}" if line else word
+        if cell_len(indent + joined) <= width:
+            line = joined
+            continue
+        if line:
+            lines.append(indent + line)
+            indent = rest
+        *full, line = chop_cells(word, max(width - max(map(cell_len, (first, rest))), 2)) or [""]
+        lines += [indent + part for part in full]
+        indent = rest if full else indent
+    return [*lines, indent + line]
+
+
+def write_line(text: str, style: str, view: View, out: TextIO) -> None:
+    """One line, cut where the view ends."""
+    out.write(paint(text if view.width is None else cut_end(text, view.width), style, view) + "\n")
+
+
+def write_wrapped(text: str, style: str, view: View, out: TextIO, first: str = "", rest: str = "") -> None:
+    """A text that nobody shall have to guess the end of, in as many lines as it takes."""
+    for line in wrapped(text, view.width, first, rest):
+        write_line(line, style, view, out)
+
+
 def write_table(
     header: Sequence[str],
     left: frozenset[int],
-    rows: Iterable[Row],
+    rows: Iterable[Row | Under],
     view: View,
     out: TextIO,
     cut: Callable[[str, int], str] = shorten,
@@ -64,13 +102,17 @@ def write_table(
 
     A row that is empty becomes a rule under the numbers above it.
     """
-    body = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
-    widths = [max(cell_len(header[i]), *(cell_len(row[i].text) for row in body if row), 0) for i in range(len(header))]
+    body = [row if isinstance(row, Under) else [cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    cells = [row for row in body if row and not isinstance(row, Under)]
+    widths = [max(cell_len(header[i]), *(cell_len(row[i].text) for row in cells), 0) for i in range(len(header))]
     last = len(header) - 1
     if view.width is not None:
         room = view.width - sum(widths[:-1]) - len(_GAP) * last
         widths[last] = min(widths[last], max(room, _NARROWEST_NAME))
     for row in [[Cell(title, "bold") for title in header], *body]:
+        if isinstance(row, Under):
+            write_wrapped(row.text, row.style, view, out, _GAP, 2 * _GAP)
+            continue
         if not row:
             out.write(_GAP.join((" " if i in left else "─") * widths[i] for i in range(len(header))).rstrip() + "\n")
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import wrap
 from typing import TextIO
 
 from rich.cells import cell_len
@@ -17,7 +16,7 @@ from pmapdiff.report.base import MAIN_FIGURES, View, figure_title, register
 from pmapdiff.report.family_text import write_explained_mappings, write_family_summary, write_rules
 from pmapdiff.report.rows import address_text, chosen_rows, names_of
 from pmapdiff.report.shape import applied_rules, figure_of, is_telling, rows_for_people, summarise_families, summarise_processes
-from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
+from pmapdiff.report.table import Cell, Row, cut_end, paint, write_line, write_table, write_wrapped
 from pmapdiff.report.words import (
     caveats,
     change_words,
@@ -39,6 +38,7 @@ _PROCESSES = 12
 _PROCESSES_IN_FULL = 2
 _WIDE = 120
 _MEDIUM = 100
+_NOTE = ("  ", "    ")
 
 _STYLES = {"new": "yellow", "grew": "red", "shrank": "green", "gone": "green", "dirtied": "magenta", "cleaned": "green"}
 
@@ -96,9 +96,9 @@ def _write_each(result: Comparison, view: View, out: TextIO) -> None:
             out.write("\n")
         _write_headline(headline(process, result), view, out)
         for caveat in caveats(process):
-            _write_note(f"note: {caveat}", "yellow", view, out)
+            write_wrapped(f"note: {caveat}", "yellow", view, out, *_NOTE)
         for sentence in effect_words(process):
-            _write_note(sentence, "cyan", view, out)
+            write_wrapped(sentence, "cyan", view, out, *_NOTE)
         if in_full:
             _write_detail(process, view, out)
     if told and not in_full:
@@ -131,21 +131,9 @@ def _write_headline(sentence: str, view: View, out: TextIO) -> None:
     """The answer, which must not be cut: what has no room goes into a second line."""
     first, separator, second = sentence.rpartition("; ")
     if view.width is None or not separator or cell_len(sentence) <= view.width:
-        return _write_line(sentence, "bold", view, out)
-    _write_line(f"{first};", "bold", view, out)
-    return _write_line(f"  {second}", "bold", view, out)
-
-
-def _write_note(sentence: str, style: str, view: View, out: TextIO) -> None:
-    """A sentence that nobody shall have to guess the end of, in as many lines as it takes."""
-    indent = "  "
-    lines = [indent + sentence] if view.width is None else wrap(sentence, view.width, initial_indent=indent, subsequent_indent=2 * indent)
-    for line in lines:
-        _write_line(line, style, view, out)
-
-
-def _write_line(line: str, style: str, view: View, out: TextIO) -> None:
-    out.write(paint(line if view.width is None else cut_end(line, view.width), style, view) + "\n")
+        return write_line(sentence, "bold", view, out)
+    write_line(f"{first};", "bold", view, out)
+    return write_line(f"  {second}", "bold", view, out)
 
 
 def _write_detail(process: ProcessComparison, view: View, out: TextIO) -> None:
@@ -229,7 +217,7 @@ def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
     for capture in result.captures:
         out.write("\n")
         command_line = printable(capture.process.command_line)
-        _write_line(f"{process_title(capture.process)}{': ' if command_line else ''}{command_line}", "bold", view, out)
+        write_line(f"{process_title(capture.process)}{': ' if command_line else ''}{command_line}", "bold", view, out)
         if capture.read_us is not None:
             out.write(f"  read in {format_us(capture.read_us)}\n")
         if capture.status != "complete":
