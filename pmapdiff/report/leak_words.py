@@ -1,0 +1,243 @@
+"""What is said of growth, the same in every form: verdicts, rates, when something is full, what a whole result comes to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import isfinite
+
+from pmapdiff.analyse.result import End, Figure, Finding, Leaks, Sibling, Suspect, TimeToLimit, Trend, Verdict
+from pmapdiff.report.words import process_title
+from pmapdiff.text import printable
+from pmapdiff.units import format_delta_kib, format_duration, format_growth_count, format_growth_kib, format_kib, format_moment_short, plural
+
+VERDICT_WORDS = {
+    Verdict.GROWING: "it keeps growing, and it is not page cache",
+    Verdict.STEP: "it changed at a stroke, and stayed there",
+    Verdict.PLATEAU: "it grew, and has stopped or is about to",
+    Verdict.SAWTOOTH: "it rises and is freed again, and what stays does not grow",
+    Verdict.CACHE: "only pages of files grow, which the kernel drops when it needs the memory",
+    Verdict.SHRINKING: "it keeps shrinking",
+    Verdict.STABLE: "it stays as it is",
+    Verdict.TOO_SHORT: "there are too few tables to say anything",
+}
+_FIGURE_WORDS = {
+    Figure.FOOTPRINT: "footprint",
+    Figure.SHARED: "shared memory",
+    Figure.CACHE: "page cache",
+    Figure.RSS: "Rss",
+    Figure.SIZE: "Size",
+    Figure.DIRTY: "dirty pages of files",
+    Figure.MAPPINGS: "mappings",
+}
+_HOURS = ((2.0, 1 / 60, "min"), (48.0, 1.0, "h"), (24 * 800.0, 24.0, "d"))
+_YEAR_HOURS = 24 * 365.25
+_A_CENTURY_HOURS = 100 * _YEAR_HOURS
+
+
+_STYLES = {Verdict.GROWING: "red", Verdict.PLATEAU: "yellow", Verdict.STEP: "yellow"}
+_COMMANDS = 3
+
+
+def style_of(verdict: Verdict, *, urgent: bool) -> str:
+    """Red is what grows, and bold what is urgent; what is of no concern steps back."""
+    style = _STYLES.get(verdict, "dim")
+    return f"bold {style}" if urgent else style
+
+
+def history_commands(finding: Finding) -> str:
+    """What shows the first regions of a finding snapshot by snapshot: `pmapdiff history 55d0c0000000@1`."""
+    shown, more = finding.region_ids[:_COMMANDS], len(finding.region_ids[_COMMANDS:])
+    if not shown:
+        return ""
+    others = f"; also {', '.join(shown[1:])}" if shown[1:] else ""
+    rest = f" and {plural(more, 'more region')}" if more else ""
+    return f"snapshot by snapshot: pmapdiff history {shown[0]}{others}{rest}"
+
+
+def figure_words(figure: Figure) -> str:
+    """`footprint`, `page cache`, `Rss`."""
+    return _FIGURE_WORDS[figure]
+
+
+def suspect_title(suspect: Suspect, leaks: Leaks) -> str:
+    """`redis-server 1100`; where there are several hosts, also on which of them."""
+    return on_host(process_title(suspect.process), suspect.host, leaks)
+
+
+def sibling_title(sibling: Sibling, leaks: Leaks) -> str:
+    """The same of another process of the service."""
+    return on_host(process_title(sibling.process), sibling.host, leaks)
+
+
+def on_host(title: str, host: str, leaks: Leaks) -> str:
+    """A title with its host where there are several."""
+    return title if len(leaks.hosts) < 2 else f"{title} on {printable(host)}"
+
+
+def what_words(finding: Finding) -> str:
+    """`[heap]`, or the family too where the name does not say it: `anon 7f12a0000000@3`, `mapping-count`."""
+    name, family = printable(finding.name), printable(finding.family)
+    if name.strip("[]") == family or not name:
+        return name or family
+    return name if name.startswith(f"{family} ") else f"{family} {name}"
+
+
+def growth_words(trend: Trend, figure: Figure, *, short: bool = False, margin: bool = False) -> str:
+    """`+12.0 MiB/h`, `+412 mappings/h`; where there is little room, `+412 maps/h`, where there is much, `+12.0 ±0.8 MiB/h`. `-` if it is unknown.
+
+    The margin is to the end of the interval that is further away.
+    """
+    if not isfinite(trend.slope):
+        return "-"
+    words = _growth([trend.slope], figure, short=short)
+    most = max(trend.high - trend.slope, trend.slope - trend.low)
+    if not margin or not isfinite(most) or most <= 0 or words == "0":
+        return words
+    amount, _, unit = words.partition(" ")
+    ends = _growth([trend.slope, most], figure, short=short).partition(" ")[0]
+    return f"{amount} ±{ends.lstrip('+')} {unit}"
+
+
+def range_words(trend: Trend, figure: Figure) -> str:
+    """The interval in the unit of the slope: `+11.2 to +12.9 MiB/h`; nothing if there is none."""
+    known = isfinite(trend.low) and isfinite(trend.high) and trend.low < trend.high
+    return _growth([trend.slope, trend.low, trend.high], figure) if known and isfinite(trend.slope) else ""
+
+
+def _growth(values: Sequence[float], figure: Figure, *, short: bool = False) -> str:
+    return format_growth_count(*values, unit="maps" if short else "mappings") if figure.is_count else format_growth_kib(*values)
+
+
+def delta_words(trend: Trend, figure: Figure, *, short: bool = False) -> str:
+    """`+1.2 GiB`, `+4,120 mappings`; `-` if it is unknown."""
+    if not isfinite(trend.delta):
+        return "-"
+    number = round(trend.delta)
+    if figure.is_count:
+        return f"{number:+,} {'maps' if short else 'mappings'}" if number else "0"
+    return format_delta_kib(number)
+
+
+def hours_words(low: float, high: float | None) -> str:
+    """`5 to 7 h`, `40 min to 3 h`, `about 5 h`, `3 d or more`: when something is reached."""
+    if low >= _A_CENTURY_HOURS or not isfinite(low):
+        return "a century or more"
+    first, unit = _hours(low)
+    if high is None or not isfinite(high) or high >= _A_CENTURY_HOURS:
+        return f"{first} {unit} or more"
+    last, last_unit = _hours(high)
+    if unit != last_unit:
+        return f"{first} {unit} to {last} {last_unit}"
+    return f"about {first} {unit}" if first == last else f"{first} to {last} {unit}"
+
+
+def _hours(hours: float) -> tuple[str, str]:
+    size, unit = next(((length, name) for limit, length, name in _HOURS if hours < limit), (_YEAR_HOURS, "years"))
+    value = max(hours, 0.0) / size
+    return (f"{value:.1f}" if 0 < value < 9.95 and unit != "min" else f"{value:.0f}").removesuffix(".0"), unit
+
+
+def first_limit(finding: Finding) -> TimeToLimit | None:
+    """The limit that is reached first, if any."""
+    return min(finding.limits, key=lambda limit: limit.low_hours, default=None)
+
+
+def limit_words(limit: TimeToLimit) -> str:
+    """`in 5 to 7 h: cgroup limit`."""
+    when = "reached" if limit.used >= limit.limit else f"in {hours_words(limit.low_hours, limit.high_hours)}"
+    return f"{when}: {printable(limit.what)}"
+
+
+def limit_sentence(limit: TimeToLimit, figure: Figure) -> str:
+    """`full in 5 to 7 h: cgroup limit (2.6 GiB of 4.0 GiB used)`."""
+    used, most = (f"{n:,}" if figure.is_count else format_kib(n) for n in (limit.used, limit.limit))
+    return f"full {limit_words(limit)} ({used} of {most} used)"
+
+
+def trend_sentence(trend: Trend, figure: Figure, share: float | None = None) -> str:
+    """`+12.0 MiB/h (95 %: +11.2 to +12.9 MiB/h), +1.2 GiB since 2026-11-22 14:00:00, 93 % of the growth`."""
+    interval = range_words(trend, figure)
+    parts = [growth_words(trend, figure) + (f" (95 %: {interval})" if interval else "")]
+    if trend.onset_us is not None:
+        parts.append(f"{delta_words(trend, figure)} since {format_moment_short(trend.onset_us)}")
+    elif round(trend.delta if isfinite(trend.delta) else 0):
+        parts.append(f"{delta_words(trend, figure)} in all")
+    if share is not None and isfinite(share):
+        parts.append(f"{share:.0%}".replace("%", " %") + " of the growth")
+    measured = "" if figure in (Figure.FOOTPRINT, Figure.MAPPINGS) else f"{figure_words(figure)} "
+    return measured + ", ".join(parts)
+
+
+def finding_lines(finding: Finding) -> list[str]:
+    """What is known of a finding besides its evidence: how fast, since when, what share, until when."""
+    return [trend_sentence(finding.trend, finding.figure, finding.share), *(limit_sentence(limit, finding.figure) for limit in finding.limits)]
+
+
+def evidence_lines(finding: Finding) -> list[str]:
+    """The evidence, and why the verdict is what it is, each once."""
+    return list(dict.fromkeys(printable(line) for line in (*finding.evidence, *finding.trend.words)))
+
+
+def main_finding(suspect: Suspect) -> Finding | None:
+    """The finding that the verdict on the process is of, if it is of one."""
+    return next((finding for finding in suspect.findings if finding.trend.verdict is suspect.verdict), None)
+
+
+def counts_words(suspects: Iterable[Suspect], *, urgent: str = "") -> str:
+    """`2 growing (1 urgent), 1 step, 130 stable`, in the order of the verdicts; of the urgent ones also what makes them so."""
+    found = list(suspects)
+    counts = Counter(suspect.verdict for suspect in found)
+    hurry = sum(suspect.urgent for suspect in found)
+    parts = {verdict: f"{counts[verdict]:,} {verdict.value.replace('-', ' ')}" for verdict in Verdict if counts[verdict]}
+    if urgent and hurry and Verdict.GROWING in parts:
+        parts[Verdict.GROWING] += f" ({hurry:,} {urgent})"
+    return ", ".join(parts.values())
+
+
+def headline(leaks: Leaks) -> str:
+    """What was looked at, and what it comes to: `148 services in 300 snapshots from … to …: 2 growing, 12 cache, 134 stable`."""
+    looked = f"{plural(len(leaks.processes), 'service')} in {plural(leaks.snapshots, 'snapshot')}"
+    if leaks.since_us is not None and leaks.until_us is not None:
+        first, last = format_moment_short(leaks.since_us), format_moment_short(leaks.until_us)
+        looked += f" of {first}" if first == last else f" from {first} to {last}"
+    if not leaks.processes:
+        return looked
+    counts = counts_words(leaks.processes, urgent=f"full within {within_words(leaks)}")
+    none = "" if any(suspect.verdict is Verdict.GROWING for suspect in leaks.processes) else "none growing, "
+    return f"{looked}: {none}{counts}"
+
+
+def within_words(leaks: Leaks) -> str:
+    """The time within which growth must fill the memory to be urgent: `90 d`."""
+    return format_duration(leaks.horizon_hours * 3600).replace(".0 d", " d")
+
+
+def span_words(suspect: Suspect) -> str:
+    """`300 snapshots from 2026-11-22 10:00:00 to 2026-11-23 11:00:00 (25 h), 2 restarts`."""
+    moments = suspect.moments_us
+    span = ""
+    if moments:
+        first, last = format_moment_short(moments[0]), format_moment_short(moments[-1])
+        span = f" of {first}" if first == last else f" from {first} to {last} ({format_duration((moments[-1] - moments[0]) / 1e6)})"
+    again = f", {plural(suspect.restarts, 'restart')}" if suspect.restarts else ""
+    return f"{plural(suspect.snapshots, 'snapshot')}{span}{again}"
+
+
+def size_words(suspect: Suspect) -> str:
+    """`footprint 210 MiB → 1.4 GiB`, and the most that it was, if that was more; nothing if no table says it."""
+    known = [value for value in suspect.series if value is not None]
+    if not known:
+        return ""
+    most = f", at most {format_kib(max(known))}" if max(known) > max(known[0], known[-1]) else ""
+    return f"{figure_words(suspect.figure)} {format_kib(known[0])} → {format_kib(known[-1])}{most}"
+
+
+def end_sentence(end: End) -> str:
+    """`last seen 2026-11-23 03:12:00: footprint 1.4 GiB, Rss 1.4 GiB`."""
+    return f"last seen {format_moment_short(end.last_seen_us)}: footprint {format_kib(end.footprint_kib)}, Rss {format_kib(end.rss_kib)}"
+
+
+def verdict_sentence(suspect: Suspect) -> str:
+    """The verdict in words: `growing: it keeps growing, and it is not page cache`."""
+    return f"{suspect.verdict.value.replace('-', ' ')}: {VERDICT_WORDS[suspect.verdict]}"

@@ -1,0 +1,191 @@
+"""What keeps growing, as text: one service in depth, of several a ranking, what grows on top."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.cells import cell_len
+
+from pmapdiff.analyse.result import Figure, Finding, Leaks, Suspect, Trend, Verdict
+from pmapdiff.report.base import View, register
+from pmapdiff.report.leak_words import (
+    counts_words,
+    delta_words,
+    end_sentence,
+    evidence_lines,
+    first_limit,
+    growth_words,
+    headline,
+    limit_sentence,
+    limit_words,
+    main_finding,
+    style_of,
+    suspect_title,
+    what_words,
+)
+from pmapdiff.report.leaks_depth import write_depth
+from pmapdiff.report.sparkline import sparkline, with_gaps
+from pmapdiff.report.table import Cell, Row, Under, cut_end, shorten, write_table, write_wrapped
+from pmapdiff.text import printable
+from pmapdiff.units import format_moment_short
+
+# What fits on a first screen: of what grows three lines each, and of every other kind a few.
+_GROWING = 10
+_OTHERS = 3
+_NARROW_BLOCKS, _WIDE_BLOCKS = 8, 16
+_WIDE = 140
+_NAME = 21
+_WHAT = 28
+_NOTE = ("  ", "    ")
+_QUIET = frozenset((Verdict.STABLE, Verdict.TOO_SHORT))
+
+
+@register("leaks", "text")
+def write_leaks(result: Leaks, view: View, out: TextIO) -> None:
+    """One service in depth; of several first those that grow, each with its first evidence, then the others, and of what is stable the number."""
+    if len(result.processes) == 1:
+        write_depth(result, result.processes[0], view, out)
+    else:
+        write_wrapped(headline(result), "bold", view, out, "", "  ")
+        _write_ranking(result, view, out)
+    for note in result.notes:
+        write_wrapped(f"note: {printable(note)}", "yellow", view, out, *_NOTE)
+
+
+def _write_ranking(leaks: Leaks, view: View, out: TextIO) -> None:
+    shown = _chosen(leaks, view)
+    if shown:
+        out.write("\n")
+        _write_rows(leaks, shown, view, out)
+    kept = {id(suspect) for suspect in shown}
+    left = [suspect for suspect in leaks.processes if id(suspect) not in kept]
+    if left:
+        write_wrapped(f"{'' if shown else 'no row: '}{counts_words(left)} not shown: --top 0 shows all", "", view, out)
+    if any(suspect.findings for suspect in leaks.processes):
+        write_wrapped("one of them in depth: --pid PID, or --name REGEX", "", view, out)
+
+
+def _chosen(leaks: Leaks, view: View) -> list[Suspect]:
+    """What is worth a row: what grows or was asked for by its end, a few of each other verdict but the quiet ones; or as many as the view wants."""
+    if view.top is not None:
+        return list(leaks.processes[: view.top] if view.top else leaks.processes)
+    shown: list[Suspect] = []
+    counts: Counter[Verdict] = Counter()
+    for suspect in leaks.processes:
+        verdict = Verdict.GROWING if _was_killed(suspect) else suspect.verdict
+        counts[verdict] += 1
+        if counts[verdict] <= (_GROWING if verdict is Verdict.GROWING else 0 if verdict in _QUIET else _OTHERS):
+            shown.append(suspect)
+    return shown
+
+
+def _was_killed(suspect: Suspect) -> bool:
+    return suspect.end is not None and bool(suspect.end.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    title: str
+    cell: Callable[[Suspect, Finding | None], Cell | str]
+    left: bool = False
+
+
+def _columns(leaks: Leaks, shown: Sequence[Suspect], view: View) -> list[_Column]:
+    """The columns that have room: on a narrow screen what grows, and until when, stands below the row."""
+    wide = view.width is None or view.width >= _WIDE
+    moment = _moments(leaks, full=view.width is None)
+    blocks = _WIDE_BLOCKS if wide else _NARROW_BLOCKS
+    columns = {
+        "verdict": _Column("Verdict", lambda s, _: Cell(s.verdict.value, style_of(s.verdict, urgent=s.urgent)), left=True),
+        "growth": _Column("Growth", lambda s, f: growth_words(*_series(s, f), short=True, margin=wide)),
+        "since": _Column("Since", lambda s, f: moment(_series(s, f)[0].onset_us), left=True),
+        "grew": _Column("Grew", lambda s, f: delta_words(*_series(s, f), short=True)),
+        "full": _Column("Full", lambda _, f: _limit(f), left=True),
+        "blocks": _Column("Over time", lambda s, _: sparkline(with_gaps(s.series, s.moments_us), blocks), left=True),
+        "what": _Column("What", lambda s, f: _what(s, f, None if view.width is None else _WHAT), left=True),
+        "process": _Column("Process", lambda s, _: suspect_title(s, leaks), left=True),
+    }
+    for name in ("what", "full", "blocks"):
+        if view.width is None or _width([*columns.values()], shown) <= view.width:
+            break
+        del columns[name]
+        if name == "what":
+            columns["process"] = _Column(
+                "Process: family", lambda s, f: suspect_title(s, leaks) + (f": {printable(f.family)}" if f else ""), left=True
+            )
+    return [*columns.values()]
+
+
+def _width(columns: Sequence[_Column], shown: Sequence[Suspect]) -> int:
+    """What these columns need, with room for a name in the last one."""
+    *numbers, _ = columns
+    return sum(max(cell_len(column.title), *(cell_len(_text(column.cell(s, main_finding(s)))) for s in shown)) + 2 for column in numbers) + _NAME
+
+
+def _text(cell: Cell | str) -> str:
+    return cell.text if isinstance(cell, Cell) else cell
+
+
+def _series(suspect: Suspect, finding: Finding | None) -> tuple[Trend, Figure]:
+    """What a row is about: the main finding, or else the process as a whole."""
+    return (suspect.trend, suspect.figure) if finding is None else (finding.trend, finding.figure)
+
+
+def _limit(finding: Finding | None) -> str:
+    limit = None if finding is None else first_limit(finding)
+    return "" if limit is None else limit_words(limit)
+
+
+def _what(suspect: Suspect, finding: Finding | None, width: int | None) -> str:
+    if finding is None:
+        return ""
+    more = f" and {len(suspect.findings) - 1} more" if len(suspect.findings) > 1 else ""
+    what = what_words(finding)
+    return (what if width is None else shorten(what, width - len(more))) + more
+
+
+def _with_family(title: str, finding: Finding | None) -> str:
+    return title if finding is None else f"{title}: {printable(finding.family)}"
+
+
+def _moments(leaks: Leaks, *, full: bool) -> Callable[[int | None], str]:
+    """How moments are written in the table: in full, or without what all of them have in common."""
+    first, last = (format_moment_short(us or 0) for us in (leaks.since_us, leaks.until_us))
+
+    def words(moment_us: int | None) -> str:
+        if moment_us is None:
+            return ""
+        moment = format_moment_short(moment_us)
+        if full:
+            return moment
+        return moment[11:] if first[:10] == last[:10] == moment[:10] else moment[5:16] if first[:4] == last[:4] == moment[:4] else moment[:10]
+
+    return words
+
+
+def _write_rows(leaks: Leaks, shown: Sequence[Suspect], view: View, out: TextIO) -> None:
+    columns = _columns(leaks, shown, view)
+    titles = {column.title for column in columns}
+    rows: list[Row | Under] = []
+    for suspect in shown:
+        rows.append([column.cell(suspect, main_finding(suspect)) for column in columns])
+        rows += _under(suspect, titles)
+    left = frozenset(place for place, column in enumerate(columns) if column.left)
+    write_table([column.title for column in columns], left, rows, view, out, cut=cut_end)
+
+
+def _under(suspect: Suspect, titles: Collection[str]) -> Iterator[Under]:
+    """Of what grows that which has no column, and the first evidence; of what was killed how it ended."""
+    finding = main_finding(suspect)
+    if finding is not None and suspect.verdict is Verdict.GROWING:
+        limit = None if "Full" in titles else first_limit(finding)
+        said = [*([] if "What" in titles else [_what(suspect, finding, None)]), *([] if limit is None else [limit_sentence(limit, finding.figure)])]
+        if said:
+            yield Under(": ".join(said), style_of(suspect.verdict, urgent=suspect.urgent))
+        yield from (Under(line) for line in evidence_lines(finding)[:1])
+    if suspect.end is not None and _was_killed(suspect):
+        yield Under(end_sentence(suspect.end))
+        yield Under(printable(suspect.end.lines[0]))
