@@ -22,7 +22,8 @@ from pmapdiff.text import decode
 from pmapdiff.units import format_moment_utc
 
 
-def _write(value: dict[str, Any], out: TextIO) -> None:
+def write_object(value: dict[str, Any], out: TextIO) -> None:
+    """Write one output of the contract."""
     # ASCII only: names of strangers arrive exactly, and cannot drive a terminal that shows them.
     # Mappings and changes a line each: the encoder in C does no indentation, and is eight times as fast.
     out.write("{\n")
@@ -166,7 +167,7 @@ def _process_comparison(process: ProcessComparison, view: View) -> dict[str, Any
 @register("compare", "json")
 def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
     """`pmapdiff.compare/1`; the whole result whatever the view, but for its threshold, order and top."""
-    _write(
+    write_object(
         {
             "schema": "pmapdiff.compare/1",
             "before": snapshot_value(result.before),
@@ -215,7 +216,7 @@ def _service_value(history: History, service: ServiceHistory, view: View) -> dic
 
 def _write_history(result: History, view: View, out: TextIO) -> None:
     """`pmapdiff.history/1`: a sample of each region for each snapshot, null where there is no table."""
-    _write(
+    write_object(
         {
             "schema": "pmapdiff.history/1",
             "snapshots": [snapshot_value(ref) for ref in result.snapshots],
@@ -278,7 +279,7 @@ def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
         summary = summarise(result, view)
         value["summed_up"] = {"processes": summary.processes, "left_out": summary.left_out, "totals": totals_value(summary.totals)}
         value["families"] = [_total_value(row, view) for row in summary.families]
-    _write({**value, "processes": [_capture_value(capture, view) for capture in result.captures]}, out)
+    write_object({**value, "processes": [_capture_value(capture, view) for capture in result.captures]}, out)
 
 
 @register("snapshots", "json")
@@ -296,7 +297,7 @@ def write_snapshots(result: Sequence[SnapshotSummary], _view: View, out: TextIO)
         }
         for row in result
     ]
-    _write({"schema": "pmapdiff.snapshots/1", "snapshots": rows}, out)
+    write_object({"schema": "pmapdiff.snapshots/1", "snapshots": rows}, out)
 
 
 @register("processes", "json")
@@ -313,4 +314,4 @@ def write_processes(result: Sequence[ProcessSummary], _view: View, out: TextIO) 
         }
         for row in result
     ]
-    _write({"schema": "pmapdiff.processes/1", "processes": rows}, out)
+    write_object({"schema": "pmapdiff.processes/1", "processes": rows}, out)
