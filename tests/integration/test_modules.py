@@ -30,9 +30,10 @@ ALLOWED = {
     "align": BASE | {"model"},
     "capture": BASE | {"model", "formats.smaps", "formats.maps"},
     "compare": BASE | {"model", "align"},
-    "report": BASE | {"model", "align", "compare", "store", "formats.smaps"},
+    "analyse": BASE | {"model", "align"},
+    "report": BASE | {"model", "align", "compare", "analyse", "store", "formats.smaps"},
     "schedule": BASE,
-    "cli": BASE | {"model", "align", "compare", "store", "formats", "capture", "report", "schedule", "cli"},
+    "cli": BASE | {"model", "align", "compare", "analyse", "store", "formats", "capture", "report", "schedule", "cli"},
     "__init__": set(),
     "__main__": {"cli"},
 }
@@ -40,6 +41,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "formats": {"elftools", "zstandard"},
     "store": {"sqlalchemy", "alembic"},
+    "analyse": {"numpy", "scipy"},
     "report": {"rich", "pandas", "pyarrow", "prometheus_client"},
     "schedule": {"crontab"},
     "cli": {"typer"},
