@@ -12,6 +12,8 @@ class Kind(Enum):
     """A number that fits 64 bits with a sign."""
     UNSIGNED = auto()
     """A number that uses all 64 bits."""
+    NUMBER = auto()
+    """A number that need not be whole."""
     FLAG = auto()
     MOMENT = auto()
     """µs since the epoch."""
@@ -22,14 +24,22 @@ class Kind(Enum):
 
 
 _TEXTS = frozenset(
-    ("command", "command_line", "exe", "cgroup", "unit", "container", "name", "path", "vm_flags", "host", "label", "source", "selection")
+    (
+        *("command", "command_line", "exe", "cgroup", "unit", "container", "name", "path", "vm_flags", "host", "label", "source", "selection"),
+        *("evidence", "suggestion"),
+    )
 )
 _WORDS = frozenset(
     (
         *("match", "change", "family", "family_reason", "perms", "offset", "device", "status", "region"),
         *("start", "end", "start_before", "end_before"),
+        *("process_verdict", "verdict", "figure", "limit", "region_ids"),
     )
 )
+
+
+_MOMENTS = frozenset(("since", "until", "onset"))
+_NUMBERS = frozenset(("share", "hours_low", "hours_high"))
 
 
 def kind_of(column: str) -> Kind:
@@ -38,8 +48,10 @@ def kind_of(column: str) -> Kind:
         return Kind.TEXT
     if column in _WORDS:
         return Kind.WORD
-    if column.startswith(("taken_at", "started_at")):
+    if column.startswith(("taken_at", "started_at")) or column in _MOMENTS:
         return Kind.MOMENT
-    if column == "possibly":
+    if column.startswith("slope_") or column in _NUMBERS:
+        return Kind.NUMBER
+    if column in ("possibly", "urgent"):
         return Kind.FLAG
     return Kind.UNSIGNED if column == "inode" else Kind.INTEGER

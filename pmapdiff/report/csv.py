@@ -1,4 +1,4 @@
-"""CSV: one header line, one row a mapping, change, family or process; an empty cell is a missing value."""
+"""CSV: one header line, one row a mapping, change, family, process or finding; an empty cell is a missing value."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pmapdiff.align import History
+from pmapdiff.analyse.result import Leaks
 from pmapdiff.compare import Comparison
 from pmapdiff.model import Snapshot
 from pmapdiff.report.base import View, register
 from pmapdiff.report.columns import Kind, kind_of
 from pmapdiff.report.flat import MAPPINGS, Cells, Flat
-from pmapdiff.report.frames import change_frame, family_frame, family_total_frame, history_frame, process_frame, process_summary_frame, snapshot_frame
+from pmapdiff.report.frames import (
+    change_frame,
+    family_frame,
+    family_total_frame,
+    history_frame,
+    leak_frame,
+    process_frame,
+    process_summary_frame,
+    snapshot_frame,
+)
 from pmapdiff.store import ProcessSummary, SnapshotSummary
 from pmapdiff.text import csv_cell
 from pmapdiff.units import format_moment_utc
@@ -90,6 +100,12 @@ def _write_history(result: History, view: View, out: TextIO) -> None:
 
 for _subject in ("history", "series"):
     register(_subject, "csv")(_write_history)
+
+
+@register("leaks", "csv")
+def write_leaks(result: Leaks, view: View, out: TextIO) -> None:
+    """One row a finding, and one for each process that has none."""
+    _write(leak_frame(result, view), out)
 
 
 @register("snapshots", "csv")

@@ -11,12 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pmapdiff.align import History
+from pmapdiff.analyse.result import Leaks
 from pmapdiff.compare import Comparison, ProcessComparison
 from pmapdiff.model import FIGURES, Mapping, Snapshot, SnapshotRef
 from pmapdiff.model.mapping import SUM_PERMS, known_perms
 from pmapdiff.report.base import View
 from pmapdiff.report.columns import Kind, kind_of
 from pmapdiff.report.families import summarise
+from pmapdiff.report.findings import COLUMNS, finding_rows
 from pmapdiff.report.flat import MAPPINGS, Flat
 from pmapdiff.report.regions import figure_name, rows_of
 from pmapdiff.report.shape import choose, sort_key
@@ -31,7 +33,14 @@ _ENDS = ("taken_at_before", "taken_at", "pid", "pid_before", "command", "match")
 def _frame(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
     import pandas as pd
 
-    types: dict[Kind, Any] = {Kind.INTEGER: "Int64", Kind.UNSIGNED: "UInt64", Kind.FLAG: "boolean", Kind.WORD: "string", Kind.TEXT: "string"}
+    types: dict[Kind, Any] = {
+        Kind.INTEGER: "Int64",
+        Kind.UNSIGNED: "UInt64",
+        Kind.NUMBER: "Float64",
+        Kind.FLAG: "boolean",
+        Kind.WORD: "string",
+        Kind.TEXT: "string",
+    }
     frame = pd.DataFrame(list(rows), columns=list(columns), dtype=object)
     for name in columns:
         kind = kind_of(name)
@@ -212,3 +221,8 @@ def process_summary_frame(summaries: Sequence[ProcessSummary]) -> pd.DataFrame:
         for row in summaries
     )
     return _frame(columns, rows)
+
+
+def leak_frame(leaks: Leaks, view: View | None = None) -> pd.DataFrame:
+    """One row a finding, and one for each process that has none; the ends of an interval are in the unit of the slope."""
+    return _frame(COLUMNS, finding_rows(leaks, (view or View()).top or None))

@@ -76,11 +76,11 @@ def on_host(title: str, host: str, leaks: Leaks) -> str:
 
 
 def what_words(finding: Finding) -> str:
-    """`[heap]`, or the family too where the name does not say it: `anon 7f12a0000000@3`, `mapping-count`."""
+    """`[heap]`, or the family too where the name does not say it: `malloc-arena: 8 × [anon]`."""
     name, family = printable(finding.name), printable(finding.family)
-    if name.strip("[]") == family or not name:
-        return name or family
-    return name if name.startswith(f"{family} ") else f"{family} {name}"
+    if finding.figure.is_count or not name:
+        return family
+    return name if name.strip("[]") == family else f"{family}: {name}"
 
 
 def growth_words(trend: Trend, figure: Figure, *, short: bool = False, margin: bool = False) -> str:
@@ -91,9 +91,9 @@ def growth_words(trend: Trend, figure: Figure, *, short: bool = False, margin: b
     if not isfinite(trend.slope):
         return "-"
     words = _growth([trend.slope], figure, short=short)
-    most = max(trend.high - trend.slope, trend.slope - trend.low)
-    if not margin or not isfinite(most) or most <= 0 or words == "0":
+    if not margin or not _is_interval(trend) or words == "0":
         return words
+    most = max(trend.high - trend.slope, trend.slope - trend.low)
     amount, _, unit = words.partition(" ")
     ends = _growth([trend.slope, most], figure, short=short).partition(" ")[0]
     return f"{amount} ±{ends.lstrip('+')} {unit}"
@@ -101,8 +101,11 @@ def growth_words(trend: Trend, figure: Figure, *, short: bool = False, margin: b
 
 def range_words(trend: Trend, figure: Figure) -> str:
     """The interval in the unit of the slope: `+11.2 to +12.9 MiB/h`; nothing if there is none."""
-    known = isfinite(trend.low) and isfinite(trend.high) and trend.low < trend.high
-    return _growth([trend.slope, trend.low, trend.high], figure) if known and isfinite(trend.slope) else ""
+    return _growth([trend.slope, trend.low, trend.high], figure) if _is_interval(trend) else ""
+
+
+def _is_interval(trend: Trend) -> bool:
+    return all(map(isfinite, (trend.slope, trend.low, trend.high))) and trend.low < trend.high
 
 
 def _growth(values: Sequence[float], figure: Figure, *, short: bool = False) -> str:
@@ -177,6 +180,13 @@ def finding_lines(finding: Finding) -> list[str]:
 def evidence_lines(finding: Finding) -> list[str]:
     """The evidence, and why the verdict is what it is, each once."""
     return list(dict.fromkeys(printable(line) for line in (*finding.evidence, *finding.trend.words)))
+
+
+def first_evidence(finding: Finding) -> str | None:
+    """The line of its evidence that says most: what the tables show, before how the verdict came about."""
+    lines = evidence_lines(finding)
+    reasons = {printable(words) for words in finding.trend.words}
+    return next((line for line in lines if line not in reasons), lines[0] if lines else None)
 
 
 def main_finding(suspect: Suspect) -> Finding | None:

@@ -15,7 +15,7 @@ from pmapdiff.report.leak_words import (
     counts_words,
     delta_words,
     end_sentence,
-    evidence_lines,
+    first_evidence,
     first_limit,
     growth_words,
     headline,
@@ -108,7 +108,7 @@ def _columns(leaks: Leaks, shown: Sequence[Suspect], view: View) -> list[_Column
         "what": _Column("What", lambda s, f: _what(s, f, None if view.width is None else _WHAT), left=True),
         "process": _Column("Process", lambda s, _: suspect_title(s, leaks), left=True),
     }
-    for name in ("what", "full", "blocks"):
+    for name in ("full", "what", "blocks"):
         if view.width is None or _width([*columns.values()], shown) <= view.width:
             break
         del columns[name]
@@ -185,7 +185,9 @@ def _under(suspect: Suspect, titles: Collection[str]) -> Iterator[Under]:
         said = [*([] if "What" in titles else [_what(suspect, finding, None)]), *([] if limit is None else [limit_sentence(limit, finding.figure)])]
         if said:
             yield Under(": ".join(said), style_of(suspect.verdict, urgent=suspect.urgent))
-        yield from (Under(line) for line in evidence_lines(finding)[:1])
+        evidence = first_evidence(finding)
+        if evidence is not None:
+            yield Under(evidence)
     if suspect.end is not None and _was_killed(suspect):
         yield Under(end_sentence(suspect.end))
         yield Under(printable(suspect.end.lines[0]))

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from pmapdiff.analyse.result import End, Figure, Finding, Leaks, Sibling, Suspect, TimeToLimit, Trend
 from pmapdiff.report.base import View, register
+from pmapdiff.report.findings import number_value
 from pmapdiff.report.json import process_value, write_object
 from pmapdiff.units import format_moment_utc
 
@@ -34,22 +35,17 @@ def _moment(moment_us: int | None) -> str | None:
     return None if moment_us is None else format_moment_utc(moment_us)
 
 
-def _number(value: float | None) -> float | None:
-    """What JSON can write: it knows no infinity."""
-    return round(value, 6) if value is not None and isfinite(value) else None
-
-
 def trend_value(trend: Trend, figure: Figure) -> dict[str, Any]:
     """What a series does. Of mappings there are no KiB; the ends of the interval are in the unit of the slope."""
     counts = figure.is_count
-    slope, delta = _number(trend.slope), round(trend.delta) if isfinite(trend.delta) else None
+    slope, delta = number_value(trend.slope), round(trend.delta) if isfinite(trend.delta) else None
     return {
         "figure": figure.value,
         "verdict": trend.verdict.value,
         "slope_kib_per_hour": None if counts else slope,
         "slope_mappings_per_hour": slope if counts else None,
-        "slope_low": _number(trend.low),
-        "slope_high": _number(trend.high),
+        "slope_low": number_value(trend.low),
+        "slope_high": number_value(trend.high),
         "delta_kib": None if counts else delta,
         "delta_mappings": delta if counts else None,
         "onset": _moment(trend.onset_us),
@@ -62,8 +58,8 @@ def _limit_value(limit: TimeToLimit) -> dict[str, Any]:
         "what": limit.what,
         "limit": limit.limit,
         "used": limit.used,
-        "hours_low": _number(limit.low_hours),
-        "hours_high": _number(limit.high_hours),
+        "hours_low": number_value(limit.low_hours),
+        "hours_high": number_value(limit.high_hours),
     }
 
 
@@ -73,7 +69,7 @@ def _finding_value(finding: Finding) -> dict[str, Any]:
         "family": finding.family,
         "name": finding.name,
         **trend_value(finding.trend, finding.figure),
-        "share": _number(finding.share),
+        "share": number_value(finding.share),
         "urgent": finding.urgent,
         "limits": [_limit_value(limit) for limit in finding.limits],
         "evidence": list(finding.evidence),
@@ -97,7 +93,7 @@ def _sibling_value(sibling: Sibling) -> dict[str, Any]:
         "command": sibling.process.name,
         "host": sibling.host,
         "verdict": sibling.verdict.value,
-        "age_hours": _number(sibling.age_hours),
+        "age_hours": number_value(sibling.age_hours),
         "footprint_kib": sibling.footprint_kib,
         "grown_kib": sibling.grown_kib,
         "ours_kib": sibling.ours_kib,

@@ -27,7 +27,8 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), printable(text))
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO, texts: int = 2) -> None:
+def write_rows(header: Sequence[str], rows: Iterable[Sequence[str]], out: TextIO, texts: int = 2) -> None:
+    """A table of cells that are safe; the last columns, as many as `texts`, to the left."""
     numbers = len(header) - texts
     out.write(f"| {' | '.join(header)} |\n|{'---:|' * numbers}{'---|' * texts}\n")
     for row in rows:
@@ -49,7 +50,7 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
         rows = [[*_cells(p.delta), p.match.value, escape(process_title(p.process))] for p in summary.shown]
         if summary.hidden:
             rows.append([*_cells(sum_figures(p.delta for p in summary.hidden)), "", f"{len(summary.hidden):,} changed less"])
-        _table([*titles, "Match", "Process"], [*rows, [*_cells(summary.total), "", "in all"]], out)
+        write_rows([*titles, "Match", "Process"], [*rows, [*_cells(summary.total), "", "in all"]], out)
         if summary.without_table:
             out.write(without_table_words(summary.without_table) + "\n")
         return
@@ -58,9 +59,9 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
         rows = [[*_cells(row.delta), mappings_words(row), row.family] for row in by_family.shown]
         if by_family.hidden:
             rows.append([*_cells(sum_figures(row.delta for row in by_family.hidden)), "", f"{len(by_family.hidden)} changed less"])
-        _table([*titles, "Mappings", "Family"], [*rows, [*_cells(by_family.total), "", "in all"]], out)
+        write_rows([*titles, "Mappings", "Family"], [*rows, [*_cells(by_family.total), "", "in all"]], out)
         if view.explain:
-            _table(["Mappings", "Family", "Rule"], [[*rule[:2], escape(rule.reason)] for rule in applied_rules(by_family.shown)], out)
+            write_rows(["Mappings", "Family", "Rule"], [[*rule[:2], escape(rule.reason)] for rule in applied_rules(by_family.shown)], out)
         return
     told = [p for p in result.processes if p.changes or p.match in (Match.NEW, Match.GONE) or caveats(p)]
     for process in told:
@@ -83,7 +84,7 @@ def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
         rows.append(
             [*(format_kib(process.totals_after.get(name)) for name in MAIN_FIGURES), "after", "", plural(process.totals_after.mappings, "mapping")]
         )
-        _table([*titles, "Change", "Perms", "Mapping"], rows, out, 3)
+        write_rows([*titles, "Change", "Perms", "Mapping"], rows, out, 3)
     if len(told) < len(result.processes):
         out.write(f"{plural(len(result.processes) - len(told), 'process', 'processes')} without any change\n")
     return
@@ -104,4 +105,4 @@ def write_series(result: History, view: View, out: TextIO) -> None:
         shown.append(("in all", [None if totals is None else totals.get(figure) for totals in service.totals]))
         out.write(f"\n**{escape(service_title(service, result))}: {figure_title(figure)}**\n\n")
         rows = [[*(format_kib(v) for v in values), format_delta_kib(last_less_first(values)), name] for name, values in shown]
-        _table([*columns, "±", "Family" if view.by == "family" else "Mapping"], rows, out, 1)
+        write_rows([*columns, "±", "Family" if view.by == "family" else "Mapping"], rows, out, 1)
