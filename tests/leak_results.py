@@ -52,8 +52,8 @@ def heap(rank: int = 1) -> Finding:
             TimeToLimit("MemTotal", 64 * GIB, 31 * GIB, 540.0, 630.0),
         ),
         ("[heap] grows at its end, in 281 of 299 steps", "Threads stable at 8; no new arena"),
-        "consistent with a leak through brk; `heaptrack --pid 1100` names the code that allocates, `gdb -p 1100 -ex 'call malloc_trim(0)'` tells a leak "
-        "from memory that malloc keeps",
+        "consistent with a leak through brk; `heaptrack --pid 1100` names the code that allocates, "
+        "`gdb -p 1100 -ex 'call malloc_trim(0)'` tells a leak from memory that malloc keeps",
         ("55d0c0000000@1",),
         urgent=True,
     )
@@ -63,7 +63,7 @@ def mapping_count(rank: int = 2, number: float = 412.0) -> Finding:
     return Finding(
         rank,
         "mapping-count",
-        "412 anon mappings an hour",
+        "the number of mappings",
         Figure.MAPPINGS,
         trend(slope=number, delta=number * 21),
         None,
@@ -137,13 +137,15 @@ def one() -> Leaks:
 
 def many() -> Leaks:
     """A host: what grows, what did something else, and what is stable."""
-    slow = Finding(1, "malloc-arena", "8 arenas", Figure.FOOTPRINT, trend(slope=133.0, delta=3.1 * MIB), 0.6, (), ("8 arenas, all of them grow",), "")
+    slow = Finding(
+        1, "malloc-arena", "8 × [anon]", Figure.FOOTPRINT, trend(slope=133.0, delta=3.1 * MIB), 0.6, (), ("8 arenas, all of them grow",), ""
+    )
     return leaks(
         suspect(findings=[heap(), mapping_count()]),
         suspect(b"mapper", 1200, findings=[replace(mapping_count(1), urgent=True)], series=rising(last=240 * MIB)),
         suspect(b"indexer", 1300, findings=[slow], series=rising(first=60 * MIB, last=63 * MIB)),
-        other(Verdict.STEP, "anon", "anon 7f1200000000@3", 1400),
-        other(Verdict.PLATEAU, "managed-heap", "Java heap", 1500, service=b"java"),
+        other(Verdict.STEP, "anon", "[anon]", 1400),
+        other(Verdict.PLATEAU, "managed-heap", "2 × [anon]", 1500, service=b"java"),
         *(other(Verdict.CACHE, "file", "/srv/data/index.db", 1600 + n, Figure.CACHE, b"postgres") for n in range(12)),
         *(suspect(b"idle", 2000 + n, Verdict.STABLE, series=[4 * MIB] * 300) for n in range(130)),
         suspect(b"new", 3000, Verdict.TOO_SHORT, series=[4 * MIB] * 2),

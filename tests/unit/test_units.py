@@ -13,10 +13,14 @@ from pmapdiff.errors import UsageError
 from pmapdiff.units import (
     format_delta_kib,
     format_duration,
+    format_growth_count,
+    format_growth_kib,
     format_kib,
     format_moment_local,
     format_moment_utc,
+    parse_count_growth,
     parse_duration,
+    parse_growth_kib,
     parse_size_kib,
     to_datetime,
     to_moment_us,
@@ -121,3 +125,49 @@ def test_moments() -> None:
 def test_moments_lose_nothing(moment_us: int) -> None:
     assert to_moment_us(to_datetime(moment_us)) == moment_us
     assert to_moment_us(datetime.fromisoformat(format_moment_utc(moment_us))) == moment_us
+
+
+@pytest.mark.parametrize(
+    ("text", "kib"),
+    [
+        *(("10M/h", 10240), ("1G/d", 1048576 / 24), ("500K/min", 30_000), ("500K/m", 30_000), ("7M/w", 7168 / 168), ("1K/s", 3600)),
+        *(("10 MiB / hour", 10240), ("24/day", 1), ("0/h", 0), (" 1.5M/h ", 1536)),
+    ],
+)
+def test_growth(text: str, kib: float) -> None:
+    assert parse_growth_kib(text) == pytest.approx(kib)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10M", "/h", "10M/", "10M/2h", "10M/y", "-1M/h", "10M/h/h", "10X/h", "M/h", "inf/h", "10M per hour", "10M/h\n1"]
+)
+def test_no_growth(text: str) -> None:
+    with pytest.raises(UsageError, match="write"):
+        parse_growth_kib(text)
+
+
+@pytest.mark.parametrize(("text", "number"), [("100/h", 100), ("5/min", 300), ("1.5/d", 1.5 / 24), (" 7 / week ", 7 / 168), ("0/s", 0)])
+def test_growth_in_number(text: str, number: float) -> None:
+    assert parse_count_growth(text) == pytest.approx(number)
+
+
+@pytest.mark.parametrize("text", ["", "100", "100K/h", "-1/h", "/h", "1e3/h", "٣/h", "9" * 20 + "/h", "1/x"])
+def test_no_growth_in_number(text: str) -> None:
+    with pytest.raises(UsageError, match="write 100/h"):
+        parse_count_growth(text)
+
+
+@law(100)
+@given(st.floats(1.0, 1e12))
+def test_growth_is_printed_as_what_it_is(kib: float) -> None:
+    words = format_growth_kib(kib)
+    assert parse_growth_kib(words.removeprefix("+")) == pytest.approx(kib, rel=0.06)
+    assert format_growth_kib(-kib) == words.replace("+", "-")
+    assert words.count("MiB/h") or kib < 1024 or kib > 1023 << 10
+    assert len(words) <= 11
+
+
+def test_what_is_printed_with_another_has_its_unit() -> None:
+    assert format_growth_kib(12 * 1024, 11.2 * 1024, 2048 * 1024) == "+11.2 to +2,048 MiB/h"
+    assert format_growth_count(0.5, 0.25, 40) == "+6.0 to +960 mappings/d"
+    assert format_growth_count(0, 0, 3) == "0 to +72.0 mappings/d"
