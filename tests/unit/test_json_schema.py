@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from copy import deepcopy
@@ -9,12 +10,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import leak_results
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from typer.testing import CliRunner
 
+from pmapdiff.analyse.result import Figure, Leaks, Verdict
 from pmapdiff.cli import load_app
+from pmapdiff.report import View, write_report
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "sample_snapshots"
 REDIS = str(SAMPLES / "redis.db")
@@ -47,7 +51,7 @@ def output() -> Output:
     return run
 
 
-@pytest.mark.parametrize("name", ["compare", "history", "show", "snapshots", "processes"])
+@pytest.mark.parametrize("name", ["compare", "history", "leaks", "show", "snapshots", "processes"])
 def test_schema_is_a_schema(name: str) -> None:
     schema = load_schema(name)
     Draft202012Validator.check_schema(schema)
@@ -56,7 +60,7 @@ def test_schema_is_a_schema(name: str) -> None:
 
 def test_no_schema_without_a_command() -> None:
     names = {path.name for path in resources.files("pmapdiff.report").joinpath("schemas").iterdir()}
-    assert names == {"compare-1.json", "history-1.json", "show-1.json", "snapshots-1.json", "processes-1.json"}
+    assert names == {"compare-1.json", "history-1.json", "leaks-1.json", "show-1.json", "snapshots-1.json", "processes-1.json"}
 
 
 @pytest.mark.parametrize("more", [(), ("--threshold", "1M"), ("--top", "2"), ("--sort", "pss")], ids=" ".join)
@@ -207,3 +211,42 @@ def test_compare_of_many_is_a_history(output: Output) -> None:
             assert sum(sample[figure] for sample in samples) == totals[figure]
     check(output("compare", *SERIES[:3]))
     check(output("compare", PMAP_X, PMAP_D, SERIES[0]))
+
+
+def leaks_value(result: Leaks) -> dict[str, Any]:
+    out = io.StringIO()
+    write_report("leaks", "json", result, View(), out)
+    value: dict[str, Any] = json.loads(out.getvalue())
+    return value
+
+
+@pytest.mark.parametrize("result", [leak_results.one(), leak_results.many(), Leaks(None, None, 0, (), (), 1.5)], ids=["one", "many", "nothing"])
+def test_leaks(result: Leaks) -> None:
+    check(leaks_value(result))
+
+
+def test_the_schema_of_leaks_is_strict() -> None:
+    value = leaks_value(leak_results.one())
+    assert [row["family"] for row in value["processes"][0]["findings"]] == ["heap", "mapping-count"]
+    spoilers: tuple[Callable[[dict[str, Any]], object], ...] = (
+        lambda v: v.update(more=1),
+        lambda v: v["processes"][0].pop("series"),
+        lambda v: v["processes"][0].update(verdict="exploding"),
+        lambda v: v["processes"][0]["findings"][0].update(slope_mappings_per_hour=1.0),
+        lambda v: v["processes"][0]["findings"][1].update(slope_kib_per_hour=1.0),
+        lambda v: v["processes"][0]["findings"][0].update(onset="yesterday"),
+        lambda v: v["processes"][0]["findings"][0].update(rank=0),
+        lambda v: v["processes"][0]["findings"][0]["limits"][0].update(hours_low="soon"),
+        lambda v: v["processes"][0]["series"].append([1, 2]),
+    )
+    for spoil in spoilers:
+        spoilt = deepcopy(value)
+        spoil(spoilt)
+        with pytest.raises(ValidationError):
+            check(spoilt)
+
+
+def test_words_of_the_schema_of_leaks_are_those_of_the_result() -> None:
+    definitions = load_schema("leaks")["$defs"]
+    assert definitions["verdict"]["enum"] == [verdict.value for verdict in Verdict]
+    assert definitions["figure"]["enum"] == [figure.value for figure in Figure]
