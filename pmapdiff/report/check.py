@@ -10,8 +10,8 @@ from typing import NamedTuple, TextIO
 
 from pmapdiff.analyse.result import Figure, Finding, Leaks, Suspect, Trend, Verdict
 from pmapdiff.report.base import View, register
-from pmapdiff.report.leak_words import delta_words, first_limit, growth_words, limit_words, suspect_title, what_words, within_words
-from pmapdiff.units import format_duration, format_growth_count, format_growth_kib, format_moment_short, plural
+from pmapdiff.report.leak_words import delta_words, first_limit, growth_words, limit_words, looked_words, suspect_title, what_words, within_words
+from pmapdiff.units import format_growth_count, format_growth_kib, format_moment_short, plural
 
 # What ends a text, a label or a command of those that read such a line: | begins the performance data, quotes and = belong to its labels, the
 # rest means something to the shells that notifications are sent by.
@@ -88,18 +88,10 @@ def write_check(result: Check, _view: View, out: TextIO) -> None:
     if found:
         words = f"{len(found)} of {services} {_too_fast(result, one=len(found) == 1)}: {_told(found, leaks)}"
     else:
-        words = f"{services}, {_looked(leaks)}, none {_too_fast(result, one=True)}"
+        words = f"{services}, {looked_words(leaks.snapshots, leaks.since_us, leaks.until_us)}, none {_too_fast(result, one=True)}"
     short = sum(suspect.verdict is Verdict.TOO_SHORT for suspect in leaks.processes)
     remark = f"; {short} of them with too few snapshots to tell" if short else ""
     out.write(f"PMAPDIFF {'WARNING' if found else 'OK'}: {words}{remark} | {_performance(result, len(found))}\n")
-
-
-def _looked(leaks: Leaks) -> str:
-    """`30 snapshots in 5 h up to 2026-11-23 11:00:00`: that it is old is for the reader to see."""
-    if leaks.since_us is None or leaks.until_us is None:
-        return plural(leaks.snapshots, "snapshot")
-    span = f" in {format_duration((leaks.until_us - leaks.since_us) / 1e6)}" if leaks.until_us > leaks.since_us else ""
-    return f"{plural(leaks.snapshots, 'snapshot')}{span} up to {format_moment_short(leaks.until_us)}"
 
 
 def _too_fast(check: Check, *, one: bool) -> str:

@@ -206,11 +206,8 @@ def counts_words(suspects: Iterable[Suspect], *, urgent: str = "") -> str:
 
 
 def headline(leaks: Leaks) -> str:
-    """What was looked at, and what it comes to: `148 services in 300 snapshots from … to …: 2 growing, 12 cache, 134 stable`."""
-    looked = f"{plural(len(leaks.processes), 'service')} in {plural(leaks.snapshots, 'snapshot')}"
-    if leaks.since_us is not None and leaks.until_us is not None:
-        first, last = format_moment_short(leaks.since_us), format_moment_short(leaks.until_us)
-        looked += f" of {first}" if first == last else f" from {first} to {last}"
+    """What was looked at, and what it comes to: `148 services, 300 snapshots in 25 h up to …: 2 growing, 12 cache, 134 stable`."""
+    looked = f"{plural(len(leaks.processes), 'service')}, {looked_words(leaks.snapshots, leaks.since_us, leaks.until_us)}"
     if not leaks.processes:
         return looked
     counts = counts_words(leaks.processes, urgent=f"full within {within_words(leaks)}")
@@ -223,15 +220,20 @@ def within_words(leaks: Leaks) -> str:
     return format_duration(leaks.horizon_hours * 3600).replace(".0 d", " d")
 
 
+def looked_words(snapshots: int, since_us: int | None, until_us: int | None) -> str:
+    """`300 snapshots in 25 h up to 2026-11-23 11:00:00`: that they are old is for the reader to see."""
+    words = plural(snapshots, "snapshot")
+    if since_us is None or until_us is None:
+        return words
+    span = f" in {format_duration((until_us - since_us) / 1e6)} up to" if until_us > since_us else " of"
+    return f"{words}{span} {format_moment_short(until_us)}"
+
+
 def span_words(suspect: Suspect) -> str:
-    """`300 snapshots from 2026-11-22 10:00:00 to 2026-11-23 11:00:00 (25 h), 2 restarts`."""
+    """`300 snapshots in 25 h up to 2026-11-23 11:00:00, 2 restarts`."""
     moments = suspect.moments_us
-    span = ""
-    if moments:
-        first, last = format_moment_short(moments[0]), format_moment_short(moments[-1])
-        span = f" of {first}" if first == last else f" from {first} to {last} ({format_duration((moments[-1] - moments[0]) / 1e6)})"
     again = f", {plural(suspect.restarts, 'restart')}" if suspect.restarts else ""
-    return f"{plural(suspect.snapshots, 'snapshot')}{span}{again}"
+    return looked_words(suspect.snapshots, moments[0] if moments else None, moments[-1] if moments else None) + again
 
 
 def size_words(suspect: Suspect) -> str:
@@ -249,5 +251,12 @@ def end_sentence(end: End) -> str:
 
 
 def verdict_sentence(suspect: Suspect) -> str:
-    """The verdict in words: `growing: it keeps growing, and it is not page cache`."""
-    return f"{suspect.verdict.value.replace('-', ' ')}: {VERDICT_WORDS[suspect.verdict]}"
+    """The answer: `growing: [heap] +12.0 MiB/h since 2026-11-22 14:00:00, full in 5 to 7 h: cgroup limit`, or what the verdict means."""
+    finding = main_finding(suspect)
+    verdict = suspect.verdict.value.replace("-", " ")
+    if finding is None or suspect.verdict is not Verdict.GROWING:
+        return f"{verdict}: {VERDICT_WORDS[suspect.verdict]}"
+    since = "" if finding.trend.onset_us is None else f" since {format_moment_short(finding.trend.onset_us)}"
+    limit = first_limit(finding)
+    until = "" if limit is None else f", full {limit_words(limit)}"
+    return f"{verdict}: {what_words(finding)} {growth_words(finding.trend, finding.figure)}{since}{until}"

@@ -5,6 +5,7 @@ Not rich's Table: it takes 0.4 ms a row, and a process may have 65,000 mappings.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
@@ -17,6 +18,8 @@ from pmapdiff.report.base import View
 
 _GAP = "  "
 _NARROWEST_NAME = 20
+# A space where a line may end: not before a unit or the time of a date.
+_SPACE = re.compile(r" (?!(?:[KMGTP]iB(?:/\w+)?|%|s|min|h|d|\d\d:\d\d:\d\d)(?:[\s,;:)]|$))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def wrapped(text: str, width: int | None, first: str = "", rest: str = "") -> li
     if width is None:
         return [first + text]
     lines, line, indent = [], "", first
-    for word in text.split(" "):
+    for word in _SPACE.split(text):
         joined = f"{line} {word}" if line else word
         if cell_len(indent + joined) <= width:
             line = joined

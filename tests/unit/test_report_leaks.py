@@ -141,7 +141,7 @@ def test_a_process_without_findings_has_a_row_of_its_own() -> None:
 def test_nothing_is_found_in_nothing() -> None:
     for form in FORMS:
         text = written(Leaks(None, None, 0, (), (), 2160.0, ("nothing was recorded",)), form)
-        assert ("0 services in 0 snapshots" in text) == (form in ("text", "markdown"))
+        assert ("0 services, 0 snapshots" in text) == (form in ("text", "markdown"))
 
 
 def test_colours_are_for_what_matters() -> None:
