@@ -123,7 +123,7 @@ def _main(
 
 
 RAW_ARGUMENTS = "pmapdiff.raw_arguments"
-_ORDER: dict[str, int] = {}
+_ORDER: dict[tuple[int, str], int] = {}
 
 
 class PlainUsage(typer.core.TyperCommand):
@@ -162,8 +162,9 @@ def command(
         lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
         title = "Examples" if "\n" in lines else "Example"
         group.command(name, cls=PlainUsage, epilog=f"\b\n{title}:\n{lines}", **settings)(run)
-        _ORDER[name] = order
-        app.registered_commands.sort(key=lambda info: _ORDER[str(info.name)])
+        # `check` and `db check` each have a place of their own.
+        _ORDER[id(group), name] = order
+        group.registered_commands.sort(key=lambda info: _ORDER[id(group), str(info.name)])
         return run
 
     return add

@@ -191,6 +191,13 @@ def test_every_form_family_status_and_word_is_documented() -> None:
     assert {*FAMILIES, *KINDS, *(match.value for match in Match), *(status.value for status in Status)} <= code_words(DOCS / "concepts.md")
 
 
+def test_every_verdict_and_figure_of_leaks_is_documented() -> None:
+    from pmapdiff.analyse.result import Figure, Verdict
+
+    assert {verdict.value for verdict in Verdict} <= code_words(DOCS / "commands.md")
+    assert {*(verdict.value for verdict in Verdict), *(figure.value for figure in Figure)} <= code_words(DOCS / "json.md")
+
+
 def test_every_column_and_metric_of_an_export_is_documented(samples: Path) -> None:
     from pmapdiff.model import COUNTERS, FIGURES
     from pmapdiff.report import View, forms_of
