@@ -1,10 +1,11 @@
-"""What keeps growing: verdicts on the series of a store."""
+"""What keeps growing: verdicts on the series of a store.
 
-from pmapdiff.analyse.leaks import DEFAULT_HORIZON_HOURS, find_leaks
+`pmapdiff.analyse.leaks` is the way in; it is not imported here, because it loads scipy, and every report looks at the result's types.
+"""
+
 from pmapdiff.analyse.result import End, Figure, Finding, Leaks, Sibling, Suspect, TimeToLimit, Trend, Verdict
 
 __all__ = [
-    "DEFAULT_HORIZON_HOURS",
     "End",
     "Figure",
     "Finding",
@@ -14,5 +15,4 @@ __all__ = [
     "TimeToLimit",
     "Trend",
     "Verdict",
-    "find_leaks",
 ]

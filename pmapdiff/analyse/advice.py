@@ -88,41 +88,67 @@ def suggestion_for(family: str, runtime: Runtime, allocator: Allocator, process:
     # heap, malloc-arena, anon and bss: what malloc gave, or what the runtime keeps outside its heap.
     parts = [_NATIVE_OF.get(runtime, "")]
     if family == "malloc-arena":
-        parts.append("MALLOC_ARENA_MAX=2 in its environment: if the growth stops, arenas kept free memory for threads; if it moves to [heap], it is a leak")
+        parts.append(
+            "MALLOC_ARENA_MAX=2 in its environment: if the growth stops, arenas kept free memory for threads; if it moves to [heap], it is a leak"
+        )
     elif allocator is Allocator.GLIBC:
-        parts.append(f"malloc_trim(0), as by gdb -p {pid} -batch -ex 'call (int)malloc_trim(0)': what falls was free and only kept, what stays is held")
+        parts.append(
+            f"malloc_trim(0), as by gdb -p {pid} -batch -ex 'call (int)malloc_trim(0)': what falls was free and only kept, what stays is held"
+        )
     elif allocator in _KEPT_BY:
         parts.append(_KEPT_BY[allocator])
     parts.append(f"who allocates: heaptrack -p {pid}, or bpftrace's memleak" if runtime is Runtime.NATIVE else "")
     return "; ".join(part for part in parts if part).replace("PID", pid)
 
 
-
 _BY_FAMILY = {
-    "thread-stack": "Which threads, and where they wait: gdb -p PID -batch -ex 'thread apply all bt', or /proc/PID/task/*/comm; threads that ended but were never "
-    "joined keep their stacks, and Threads does not count them",
+    "thread-stack": (
+        "Which threads, and where they wait: gdb -p PID -batch -ex 'thread apply all bt', or /proc/PID/task/*/comm; threads "
+        "that ended but were never joined keep their stacks, and Threads does not count them"
+    ),
     "memfd": "Who keeps them open: ls -l /proc/PID/fd | grep memfd; as long as a descriptor or a mapping is left, the memory is",
-    "shm": "Who made them, and who else maps them: ls -l /dev/shm, lsof +D /dev/shm; a file there is memory until it is removed and nobody maps it",
-    "sysv-shm": "ipcs -m -p: who made the segments, and when somebody was last attached; a segment lives until ipcrm or IPC_RMID, also without a process",
-    "mapping-count": "Which mappings: `pmapdiff compare` of two of the snapshots; then strace -f -k -e trace=mmap,mprotect,munmap -p PID shows who makes them. At "
-    "vm.max_map_count mmap fails with ENOMEM, however much memory is free",
-    "jit": "Generated code: a JVM tells by jcmd PID Compiler.codecache, V8 by --trace-code-creation; code that is made anew for each request is never reused",
+    "shm": ("Who made them, and who else maps them: ls -l /dev/shm, lsof +D /dev/shm; a file there is memory until it is removed and nobody maps it"),
+    "sysv-shm": (
+        "ipcs -m -p: who made the segments, and when somebody was last attached; a segment lives until ipcrm or IPC_RMID, also without a process"
+    ),
+    "mapping-count": (
+        "Which mappings: `pmapdiff compare` of two of the snapshots; then strace -f -k -e trace=mmap,mprotect,munmap -p PID "
+        "shows who makes them. At vm.max_map_count mmap fails with ENOMEM, however much memory is free"
+    ),
+    "jit": (
+        "Generated code: a JVM tells by jcmd PID Compiler.codecache, V8 by --trace-code-creation; code that is made anew for "
+        "each request is never reused"
+    ),
     "device": "Which driver's memory it is: ls -l /proc/PID/map_files; GPU and network drivers have tools of their own",
     "file": "Files mapped privately and written to: which, is in the name; each written page is a copy that stays until munmap",
     "image": "Data of a program or library: large tables without a heap; nm -S --size-sort shows what is in it",
     "stack": "Recursion that goes deeper and deeper, or large local arrays: gdb -p PID -batch -ex bt",
 }
 _MANAGED = {
-    Runtime.JVM: "jcmd PID GC.heap_info, and jcmd PID GC.class_histogram twice some time apart: what grows there is held by objects; what falls after jcmd PID GC.run was only not collected yet",
-    Runtime.NODE: "kill -USR1 PID and two heap snapshots in chrome://inspect some time apart, compared; --max-old-space-size shows whether it is only not collected",
-    Runtime.GO: "go tool pprof http://.../debug/pprof/heap twice, with -base; GODEBUG=gctrace=1 shows live heap and goal; debug.FreeOSMemory() tells what was only kept",
-    Runtime.DOTNET: "dotnet-gcdump collect -p PID twice, and compare; dotnet-counters monitor -p PID shows the heap's size after each collection",
+    Runtime.JVM: (
+        "jcmd PID GC.heap_info, and jcmd PID GC.class_histogram twice some time apart: what grows there is held by objects; "
+        "what falls after jcmd PID GC.run was only not collected yet"
+    ),
+    Runtime.NODE: (
+        "kill -USR1 PID and two heap snapshots in chrome://inspect some time apart, compared; --max-old-space-size shows "
+        "whether it is only not collected"
+    ),
+    Runtime.GO: (
+        "go tool pprof http://.../debug/pprof/heap twice, with -base; GODEBUG=gctrace=1 shows live heap and goal; "
+        "debug.FreeOSMemory() tells what was only kept"
+    ),
+    Runtime.DOTNET: ("dotnet-gcdump collect -p PID twice, and compare; dotnet-counters monitor -p PID shows the heap's size after each collection"),
     Runtime.NATIVE: "The heap profiler of the runtime, twice some time apart: what grows between two full collections is held",
 }
 _NATIVE_OF = {
-    Runtime.JVM: "jcmd PID VM.native_memory summary.diff (start it with -XX:NativeMemoryTracking=summary): direct buffers (-XX:MaxDirectMemorySize), threads, classes; what it does not count is native code's",
-    Runtime.PYTHON: "memray attach PID --native for allocations from now on, or tracemalloc (PYTHONTRACEMALLOC=1) twice and compared: Python objects and buffers; "
-    "gc.collect() and sys._debugmallocstats() tell cycles and arenas that are kept",
+    Runtime.JVM: (
+        "jcmd PID VM.native_memory summary.diff (start it with -XX:NativeMemoryTracking=summary): direct buffers "
+        "(-XX:MaxDirectMemorySize), threads, classes; what it does not count is native code's"
+    ),
+    Runtime.PYTHON: (
+        "memray attach PID --native for allocations from now on, or tracemalloc (PYTHONTRACEMALLOC=1) twice and compared: "
+        "Python objects and buffers; gc.collect() and sys._debugmallocstats() tell cycles and arenas that are kept"
+    ),
     Runtime.NODE: "process.memoryUsage(): external and arrayBuffers are Buffers; if neither grows, it is a native addon",
     Runtime.RUBY: "ObjectSpace.memsize_of_all and GC.stat(:heap_live_slots) twice: objects; if they do not grow, a C extension",
     Runtime.PHP: "memory_get_usage(true) in the worker; pm.max_requests ends workers that only keep memory",
@@ -131,8 +157,11 @@ _NATIVE_OF = {
     Runtime.GO: "memory of cgo: the Go heap is not this; pprof does not see it, heaptrack -p PID does",
 }
 _KEPT_BY = {
-    Allocator.JEMALLOC: "jemalloc's malloc_stats_print: allocated is held, active and retained less allocated is kept; MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0 gives it back",
-    Allocator.TCMALLOC: "MallocExtension::ReleaseFreeMemory() gives back what is only kept; HEAPPROFILE=/tmp/heap shows who holds the rest",
+    Allocator.JEMALLOC: (
+        "jemalloc's malloc_stats_print: allocated is held, active and retained less allocated is kept; "
+        "MALLOC_CONF=dirty_decay_ms:0,muzzy_decay_ms:0 gives it back"
+    ),
+    Allocator.TCMALLOC: ("MallocExtension::ReleaseFreeMemory() gives back what is only kept; HEAPPROFILE=/tmp/heap shows who holds the rest"),
     Allocator.MIMALLOC: "MIMALLOC_SHOW_STATS=1 tells what is held; MIMALLOC_PURGE_DELAY=0 gives back the rest",
     Allocator.MUSL: "musl keeps little: what grows is most likely held",
 }

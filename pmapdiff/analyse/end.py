@@ -71,7 +71,13 @@ def _lines(kill: OomKill, seen_us: int, known: dict[str, int | None], trend: Tre
     if kill.report.limit_kib is not None:
         cgroup = f" of {printable(decode(kill.report.cgroup))}" if kill.report.cgroup else ""
         lines.append(f"the limit{cgroup} was {format_kib(kill.report.limit_kib)}")
-    parts = [(kill.anon_rss_kib, "anon-rss"), (kill.shmem_rss_kib, "shmem-rss"), (kill.file_rss_kib, "file-rss"), (kill.swap_kib, "swap"), (kill.total_vm_kib, "total-vm")]
+    parts = [
+        (kill.anon_rss_kib, "anon-rss"),
+        (kill.shmem_rss_kib, "shmem-rss"),
+        (kill.file_rss_kib, "file-rss"),
+        (kill.swap_kib, "swap"),
+        (kill.total_vm_kib, "total-vm"),
+    ]
     said = ", ".join(f"{title} {format_kib(value)}" for value, title in parts if value is not None)
     if said:
         lines.append(f"it had {said}")

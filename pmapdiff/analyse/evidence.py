@@ -73,10 +73,10 @@ def _shape(series: ServiceSeries, family: str, regions: Sequence[RegionHistory],
         return _one_grew(stayed[0], steps[first], steps[last])
     if grown_size < 0.1 * max(trend.delta, 1):
         room = float(sizes[last]) - sum(_figure(known, steps[last], _RSS) for known in stayed)
-        return (
-            f"its address space is as large as before: memory that had been mapped is used more and more, which ends at {format_kib(round(max(room, 0)))} more"
-        )
-    return f"{plural(len(stayed), 'region')} grew, {len(came):,} came, {len(went):,} went; together {format_delta_kib(round(grown_size))} of address space"
+        more = format_kib(round(max(room, 0)))
+        return f"its address space is as large as before: memory that had been mapped is used more and more, which ends at {more} more"
+    together = format_delta_kib(round(grown_size))
+    return f"{plural(len(stayed), 'region')} stayed, {len(came):,} came, {len(went):,} went; together {together} of address space"
 
 
 def _new_ones(family: str, came: Sequence[RegionHistory], step: int) -> str:
@@ -144,7 +144,10 @@ def evidence_for_mappings(series: ServiceSeries, trend: Trend) -> tuple[tuple[st
     words = [f"from {int(count[first]):,} to {int(count[last]):,} mappings; {number:,} of them {family}"]
     memory = series.total().values
     if not np.isnan(memory[[first, last]]).any() and memory[last] - memory[first] < 4.0 * trend.delta:
-        words.append(f"{series.figure} grew by {format_kib(round(max(memory[last] - memory[first], 0)))} only: neighbours that do not merge, as their permissions differ")
+        words.append(
+            f"{series.figure} grew by {format_kib(round(max(memory[last] - memory[first], 0)))} only: neighbours that do "
+            f"not merge, as their permissions differ"
+        )
     by_region.sort(key=lambda item: -item[0])
     return tuple(words), [known for gained, known in by_region if gained > 0]
 
@@ -161,7 +164,9 @@ def evidence_for_cache(series: ServiceSeries, trend: Trend) -> tuple[tuple[str, 
         if gained > 0:
             gains.append((gained, known))
     gains.sort(key=lambda item: -item[0])
-    dirty = sum(_figure(known, steps[last], FIGURE_INDEX["dirty_kib"]) - _figure(known, steps[last], FIGURE_INDEX["anonymous_kib"]) for _, known in gains)
+    dirty = sum(
+        _figure(known, steps[last], FIGURE_INDEX["dirty_kib"]) - _figure(known, steps[last], FIGURE_INDEX["anonymous_kib"]) for _, known in gains
+    )
     words = [f"{format_delta_kib(round(trend.delta))} of pages of files, while what cannot be dropped for free did not grow by that"]
     if dirty >= 0.2 * max(trend.delta, 1):
         words.append(f"{format_kib(round(dirty))} of it is dirty and must be written first")

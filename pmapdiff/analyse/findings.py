@@ -26,6 +26,7 @@ _LEAST_SHARE = 0.05
 _LEAST_URGENT_KIB = 4 << 10
 # Where nobody knows how much memory there is: what grows by less than this in time fills nothing.
 _SMALL_MEMORY_KIB = 256 << 10
+_SOON_HOURS = 24.0
 _OWN_REGION = 0.1
 _MOST_REGIONS = 5
 _ORDER = (Verdict.GROWING, Verdict.PLATEAU, Verdict.STEP, Verdict.SAWTOOTH, Verdict.SHRINKING, Verdict.CACHE)
@@ -191,7 +192,9 @@ class Findings:
         suggestion = suggestion_for(MAPPING_COUNT, Runtime.NATIVE, Allocator.UNKNOWN, self._service.process)
         ids = tuple(known.id for known in regions[:_MOST_REGIONS])
         return [
-            Finding(0, MAPPING_COUNT, "the number of mappings", Figure.MAPPINGS, trend, None, limits, (*trend.words, *evidence), suggestion, ids, urgent)
+            Finding(
+                0, MAPPING_COUNT, "the number of mappings", Figure.MAPPINGS, trend, None, limits, (*trend.words, *evidence), suggestion, ids, urgent
+            )
         ]
 
     def _of_cache(self) -> list[Finding]:
@@ -230,5 +233,9 @@ def _rank(finding: Finding) -> tuple[float, ...]:
     trend = finding.trend
     soonest = min((known.low_hours for known in finding.limits), default=np.inf)
     of_memory = finding.figure is not Figure.MAPPINGS
-    # An address space that is full soon is worse than memory that is later.
-    return (_ORDER.index(trend.verdict), not finding.urgent, not of_memory and soonest > 24, -abs(trend.delta) if of_memory else 0.0)
+    # Mappings grow in number because some memory does, unless they are about to be too many.
+    return (_place(trend.verdict), not of_memory and soonest > _SOON_HOURS, not finding.urgent, -abs(trend.delta) if of_memory else 0.0)
+
+
+def _place(verdict: Verdict) -> int:
+    return _ORDER.index(verdict) if verdict in _ORDER else len(_ORDER)

@@ -1,6 +1,7 @@
 """The verdict on one series of one incarnation: from its values and their times alone, without any scale of its own.
 
-Everything is measured against the series itself: a rise against its deviation from a line, a fall against the others, a pause against what came before. So the verdict
+Everything is measured against the series itself: a rise against its deviation from a line, a fall against the others, a pause against what came
+before. So the verdict
 is the same at any rate of growth and for any length of the intervals. Only what is smaller than an allocator's step counts for nothing.
 """
 

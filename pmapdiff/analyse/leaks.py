@@ -11,7 +11,7 @@ from scipy import stats
 from pmapdiff.align import History, ServiceHistory
 from pmapdiff.analyse.end import end_of, kill_of
 from pmapdiff.analyse.findings import LEAST_KIB, Findings
-from pmapdiff.analyse.result import Figure, Finding, Leaks, Sibling, Suspect, Trend, Verdict
+from pmapdiff.analyse.result import Figure, Leaks, Sibling, Suspect, Trend, Verdict
 from pmapdiff.analyse.siblings import is_sibling, siblings_of
 from pmapdiff.model import ProcessInfo
 from pmapdiff.model.oom import OomKill
@@ -33,7 +33,8 @@ def find_leaks(
 ) -> Leaks:
     """What is said of each service of a history, the worst first; those that a kill tells of before all others.
 
-    Growth is urgent if it fills something within `horizon_hours`. With a `family` (or `mapping-count`) only that is judged. `others` is a history that has
+    Growth is urgent if it fills something within `horizon_hours`. With a `family` (or `mapping-count`) only that is judged. `others` is a history
+    that has
     siblings of these services, too; without it they are looked for among these. Raises nothing: of what cannot be judged it is said why.
     """
     judged = [_Judged(history, service, horizon_hours, family) for service in history.services]
@@ -76,7 +77,9 @@ class _Judged:
         """Take its growth for chance: among so many some look like it."""
         said = f"among {plural(number, 'service')} that vary, some look like this by chance: look at it alone (--name), or with more snapshots"
         self.findings = [
-            replace(known, trend=replace(known.trend, verdict=Verdict.STABLE), evidence=(said, *known.evidence), suggestion="", urgent=False, limits=())
+            replace(
+                known, trend=replace(known.trend, verdict=Verdict.STABLE), evidence=(said, *known.evidence), suggestion="", urgent=False, limits=()
+            )
             if known.trend.verdict is Verdict.GROWING
             else known
             for known in self.findings

@@ -38,4 +38,6 @@ def limits_of(history: History, service: ServiceHistory, steps: tuple[int, ...],
 
 def fills_within(limits: tuple[TimeToLimit, ...], horizon_hours: float) -> bool:
     """Whether a limit is reached within so many hours, halfway between the earliest and the latest time."""
-    return any((known.low_hours + (known.high_hours if known.high_hours is not None else 4 * known.low_hours)) / 2 <= horizon_hours for known in limits)
+    return any(
+        (known.low_hours + (known.high_hours if known.high_hours is not None else 4 * known.low_hours)) / 2 <= horizon_hours for known in limits
+    )

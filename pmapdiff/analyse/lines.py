@@ -1,8 +1,10 @@
 """Robust straight lines, and whether a series rises along one.
 
-Memory that merely wanders looks like growth: the last value of a random walk is as far from the first as a trend's, and every test of ranks calls most walks
+Memory that merely wanders looks like growth: the last value of a random walk is as far from the first as a trend's, and every test of ranks calls
+most walks
 a trend. What a walk hardly ever does is to rise in a straight line: its deviation from the line is about as large as its rise, however long
-it is. So the measure here is the crookedness: the deviation (its 90th percentile) from the Theil-Sen line, as a part of the rise. It has no unit and hardly
+it is. So the measure here is the crookedness: the deviation (its 90th percentile) from the Theil-Sen line, as a part of the rise. It has no unit
+and hardly
 depends on the number of points. Of random walks 0.5 % rise with less than 0.13, 0.1 % with less than 0.10, and
 about exp(0.5 - 0.74 / c) with less than c, which is what a walk's small deviations lead one to expect (measured on walks of 10 to 60 points).
 """
@@ -74,7 +76,8 @@ def chance_of_walk(crooked: float) -> float:
 def sustained(t: Values, y: Values) -> Line | None:
     """The line of a series that rises all the way, so that a random walk is no explanation; else None.
 
-    Either it is straight, also when averaged in blocks (independent noise fades then, a walk does not), or its increments are, all in all, far above their own scatter.
+    Either it is straight, also when averaged in blocks (independent noise fades then, a walk does not), or its increments are, all in all, far
+    above their own scatter.
     """
     found = rise(t, y)
     points = len(t)

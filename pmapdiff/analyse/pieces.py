@@ -62,7 +62,8 @@ def _costs(t: Values, y: Values) -> tuple[Values, Values]:
 
     def between(values: Values) -> Values:
         sums = np.concatenate([[0.0], np.cumsum(values)])
-        return sums[None, :] - sums[:, None]
+        found: Values = sums[None, :] - sums[:, None]
+        return found
 
     number = np.maximum(between(np.ones_like(t)), 1.0)
     of_t, of_y = between(t), between(y)
@@ -76,7 +77,7 @@ def _costs(t: Values, y: Values) -> tuple[Values, Values]:
 def _leave(columns: list[Values], y: Values) -> tuple[float, Values]:
     """What the best sum of these columns leaves, squared and summed, and how much of each is in it."""
     matrix = np.column_stack([np.ones_like(y), *columns])
-    weights = np.linalg.lstsq(matrix, y, rcond=None)[0]
+    weights: Values = np.linalg.lstsq(matrix, y, rcond=None)[0].astype(np.float64)
     rest = y - matrix @ weights
     return float(rest @ rest), weights
 

@@ -57,8 +57,10 @@ class Figure(StrEnum):
 class Trend:
     """The verdict on one series.
 
-    Slopes are per hour, in KiB or in mappings, of what lasts: between its jumps for `sawtooth`, since the onset for `growing`; `low` and `high` are the ends of their 95 %
-    interval. `delta` is how much it grew since the onset, to its end; `onset_us` is when that began, in µs since the epoch, and None where nothing did.
+    Slopes are per hour, in KiB or in mappings, of what lasts: between its jumps for `sawtooth`, since the onset for `growing`; `low` and `high`
+    are the ends of their 95 %
+    interval. `delta` is how much it grew since the onset, to its end; `onset_us` is when that began, in µs since the epoch, and None where nothing
+    did.
     `words` say why, in the order of their weight. `p` is about how often memory that only wanders would look the same (1 where that was not asked).
     """
 
@@ -76,7 +78,8 @@ class Trend:
 class TimeToLimit:
     """When something is full if it goes on like this: hours from the last snapshot on, as an interval.
 
-    `what` is `cgroup limit`, `MemTotal`, `vm.max_map_count` or `RLIMIT_AS`; `limit` and `used` are KiB or mappings. `high_hours` is None where the low end of
+    `what` is `cgroup limit`, `MemTotal`, `vm.max_map_count` or `RLIMIT_AS`; `limit` and `used` are KiB or mappings. `high_hours` is None where the
+    low end of
     the slope would not ever reach it.
     """
 
@@ -92,7 +95,8 @@ class Finding:
     """Something of a process that did not stay as it was, the worst first by `rank` (1, 2, …).
 
     `family` is one of `FAMILIES`, or `mapping-count`; `name` is that of a region, or says of how many; it is safe to print, as are `evidence` and
-    `suggestion`. `share` is the part of the growth of the process that this is (None where the process did not grow). `region_ids` are what `history` knows its regions by.
+    `suggestion`. `share` is the part of the growth of the process that this is (None where the process did not grow). `region_ids` are what
+    `history` knows its regions by.
     `urgent` says that it fills the memory within the time that was asked for.
     """
 
@@ -111,7 +115,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """Another process of the same service or name, at an age that both had: what it had grown by then, in KiB of footprint, since the same earlier age."""
+    """Another process of the same program and name, at an age that both had: its footprint in KiB, and what that had grown since an earlier age."""
 
     process: ProcessInfo
     host: str
@@ -140,8 +144,10 @@ class End:
 class Suspect:
     """One service and what is said of it.
 
-    `verdict` is the worst of its findings, or what its footprint does as a whole; `series` has its figure (`figure`: footprint, or Rss or Size where the
-    source has no more) at each snapshot of its life, None for a gap; `moments_us` are their times. `restarts` counts its incarnations but for the first. `urgent` says that
+    `verdict` is the worst of its findings, or what its footprint does as a whole; `series` has its figure (`figure`: footprint, or Rss or Size
+    where the
+    source has no more) at each snapshot of its life, None for a gap; `moments_us` are their times. `restarts` counts its incarnations but for the
+    first. `urgent` says that
     a finding is. `end` is there where its end was asked for.
     """
 

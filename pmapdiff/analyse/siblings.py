@@ -1,4 +1,4 @@
-"""Other processes of the same program, at the age that both had: did they grow alike?"""
+"""Other processes of the same program, at the age that both had: whether they grew alike."""
 
 from __future__ import annotations
 
@@ -37,7 +37,14 @@ def siblings_of(series: ServiceSeries, host: str, others: Iterable[tuple[Service
         mine, their = (np.interp([begin, end], *known) for known in (ours, theirs))
         found.append(
             Sibling(
-                service.process, service.host, verdict, float(end), round(their[1]), round(their[1] - their[0]), round(mine[1]), round(mine[1] - mine[0])
+                service.process,
+                service.host,
+                verdict,
+                float(end),
+                round(their[1]),
+                round(their[1] - their[0]),
+                round(mine[1]),
+                round(mine[1] - mine[0]),
             )
         )
     found.sort(key=lambda known: (known.host != host, -known.age_hours))

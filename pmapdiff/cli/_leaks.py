@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,7 +45,8 @@ def look(
     Raises UsageError, and NotFoundError if there is no such process in that time.
     """
     from pmapdiff.align import trace
-    from pmapdiff.analyse import find_leaks
+    from pmapdiff.analyse.leaks import find_leaks
+    from pmapdiff.store import ProcessFilter
     from pmapdiff.units import parse_duration
 
     classifier = classifier_of(buckets)
@@ -60,7 +62,13 @@ def look(
     history = trace(counted(store.walk(refs, wanted), len(refs), "snapshots"), store.last_seen(wanted), classifier=classifier)
     if not history.services:
         raise NotFoundError(_nothing(store, wanted, in_range=since_us is not None or until_us is not None))
-    return find_leaks(history, horizon_hours=horizon_hours, family=family, kills=kills)
+    others = None
+    if wanted.pids and wanted.name is None:
+        # Whoever asks for one process wants to know how others of its program did, too.
+        alike = ProcessFilter(name=f"^({'|'.join(sorted({re.escape(service.process.name) for service in history.services}))})$")
+        refs = store.refs(since_us, until_us, alike)
+        others = trace(counted(store.walk(refs, alike), len(refs), "snapshots"), store.last_seen(alike), classifier=classifier)
+    return find_leaks(history, horizon_hours=horizon_hours, family=family, kills=kills, others=others)
 
 
 def _nothing(store: Store, wanted: ProcessFilter, *, in_range: bool) -> str:

@@ -12,7 +12,7 @@ import pytest
 from programs import Runner
 from strategies import make
 
-import pmapdiff.analyse
+import pmapdiff.analyse.leaks
 from pmapdiff.align import History
 from pmapdiff.analyse.result import Leaks, Verdict
 from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
@@ -47,9 +47,12 @@ class Judge:
     histories: list[History] = field(default_factory=list)
     given: dict[str, Any] = field(default_factory=dict)
 
-    def find_leaks(self, history: History, *, horizon_hours: float = 2160.0, family: str | None = None, kills: Sequence[Any] = ()) -> Leaks:
+    def find_leaks(
+        self, history: History, *, horizon_hours: float = 2160.0, family: str | None = None, kills: Sequence[Any] = (), others: History | None = None
+    ) -> Leaks:
         self.histories.append(history)
         self.given = {"horizon_hours": horizon_hours, "family": family, "kills": list(kills)}
+        self.others = others
         return replace(self.result, horizon_hours=horizon_hours)
 
     @property
@@ -61,9 +64,9 @@ class Judge:
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
     found = Judge()
-    signature = inspect.signature(pmapdiff.analyse.find_leaks)
+    signature = inspect.signature(pmapdiff.analyse.leaks.find_leaks)
     assert list(signature.parameters) == list(inspect.signature(found.find_leaks).parameters)
-    monkeypatch.setattr(pmapdiff.analyse, "find_leaks", found.find_leaks)
+    monkeypatch.setattr(pmapdiff.analyse.leaks, "find_leaks", found.find_leaks)
     return found
 
 

@@ -102,7 +102,7 @@ def test_no_module_is_a_book() -> None:
     assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
-HEAVY = {"pandas", "numpy", "alembic", "rich", "matplotlib", "mako", "pyarrow", "prometheus_client"}
+HEAVY = {"pandas", "numpy", "scipy", "alembic", "rich", "matplotlib", "mako", "pyarrow", "prometheus_client"}
 SPY = """
 import os, sys
 really = os._exit

@@ -92,7 +92,7 @@ ANIMALS = (
     _leak("late", "heap", kind=Kind.HARD),
     _leak("bursts", "anon", kind=Kind.HARD),
     _leak("leak-restarted", "heap", kind=Kind.HARD, restarts=_RESTARTS),
-    _calm("warm-up-restarted", "plateau stable sawtooth", kind=Kind.HARD, restarts=_RESTARTS),
+    _calm("warm-up-restarted", "plateau step stable sawtooth", kind=Kind.HARD, restarts=_RESTARTS),
     _calm("fixed", "plateau", kind=Kind.HARD),
     _calm("flushed-cache", "sawtooth", kind=Kind.HARD),
     # What is freed stays in the heap, and is used again.
