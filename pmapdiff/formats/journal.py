@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from pmapdiff.errors import FormatError
@@ -47,12 +47,12 @@ def is_wanted(name: str) -> bool:
     return name.startswith("COREDUMP_") or name in ("_HOSTNAME", "__REALTIME_TIMESTAMP", "_SOURCE_REALTIME_TIMESTAMP")
 
 
-def entries(given: Parse, head: bytes) -> Iterator[Entry]:
-    """The entries of a journal. Raises FormatError for anything else; the last one may be cut."""
-    return _json_entries(given) if is_json(head) else _export_entries(given)
+def entries(given: Parse, head: bytes, wanted: Callable[[str], bool] = is_wanted) -> Iterator[Entry]:
+    """The entries of a journal, with the fields that are `wanted`. Raises FormatError for anything else; the last one may be cut."""
+    return _json_entries(given, wanted) if is_json(head) else _export_entries(given, wanted)
 
 
-def _export_entries(given: Parse) -> Iterator[Entry]:
+def _export_entries(given: Parse, wanted: Callable[[str], bool]) -> Iterator[Entry]:
     stream = given.stream
     size = stream.seek(0, 2)
     stream.seek(0)
@@ -79,7 +79,7 @@ def _export_entries(given: Parse) -> Iterator[Entry]:
         if not is_text and is_whole:
             length = int.from_bytes(stream.read(_LENGTH_BYTES).ljust(_LENGTH_BYTES, b"\xff"), "little")
             there = min(length, size - stream.tell())
-            if is_wanted(key):
+            if wanted(key):
                 value = stream.read(there)
             else:
                 stream.seek(there, 1)
@@ -87,7 +87,7 @@ def _export_entries(given: Parse) -> Iterator[Entry]:
             is_whole = there == length and end == b"\n"
             if there == length and end not in (b"\n", b""):
                 raise FormatError(f"{at(position)}: {key} is not as long as it says", source=given.source)
-        if is_wanted(key) and (is_text or line.endswith(b"\n")):
+        if wanted(key) and (is_text or line.endswith(b"\n")):
             entry.setdefault(key, value)
         if not is_whole:
             yield Entry(entry, at(begun), f"{at(position)}: the file was cut off in {quote(name)}")
@@ -96,7 +96,7 @@ def _export_entries(given: Parse) -> Iterator[Entry]:
         yield Entry(entry, at(begun), f"{at(size)}: the file was cut off in the middle of an entry")
 
 
-def _json_entries(given: Parse) -> Iterator[Entry]:
+def _json_entries(given: Parse, wanted: Callable[[str], bool]) -> Iterator[Entry]:
     try:
         text = given.data.decode()
     except UnicodeDecodeError as error:
@@ -117,7 +117,7 @@ def _json_entries(given: Parse) -> Iterator[Entry]:
             raise FormatError(f"{place}: no entry of a journal ({type(error).__name__})", source=given.source) from None
         if not isinstance(found, dict):
             raise FormatError(f"{place}: no entry of a journal", source=given.source)
-        yield Entry(dict(_fields(found)), place)
+        yield Entry(dict(_fields(found, wanted)), place)
         number += 1
         position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]
         given.progress(position / len(text))
@@ -125,9 +125,9 @@ def _json_entries(given: Parse) -> Iterator[Entry]:
         yield Entry({}, f"entry {number}", f"behind entry {number - 1}: the file was cut off")
 
 
-def _fields(entry: dict[str, Any]) -> Iterator[tuple[str, bytes | None]]:
+def _fields(entry: dict[str, Any], wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
     for key, found in entry.items():
-        if not is_wanted(key):
+        if not wanted(key):
             continue
         value = _value(found)
         if value is not None or found is None:

@@ -39,18 +39,22 @@ def read_saved(path: str, form: str | None = None, *, partial: bool = False, pro
         if os.path.isdir(path):
             tables = _read_folder(Parse(spooled(), path, form, partial, progress))
         else:
-            with _opened(path) as stream:
+            with opened(path) as stream:
                 tables = parse_file(Parse(unpack(stream, path, partial=partial), path, form, partial, progress))
-        # What is read of a process that runs is of now, whenever the kernel says that its file was made.
-        is_live = path == STANDARD_INPUT or path.startswith(_ENDING_PIPES)
-        modified_us = time.time_ns() // 1000 if is_live else Path(path).stat().st_mtime_ns // 1000
+        modified_us = modified(path)
         return [replace(table, taken_at_us=modified_us) if table.taken_at_us is None else table for table in tables]
     except OSError as error:
         raise NotFoundError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def _opened(path: str) -> BinaryIO:
-    """A file at its beginning, seekable."""
+def modified(path: str) -> int:
+    """When a file was last modified, in µs since the epoch. What is read of a process that runs is of now, whatever the kernel says of its file."""
+    is_live = path == STANDARD_INPUT or path.startswith(_ENDING_PIPES)
+    return time.time_ns() // 1000 if is_live else Path(path).stat().st_mtime_ns // 1000
+
+
+def opened(path: str) -> BinaryIO:
+    """A file, or ("-") standard input, at its beginning, seekable. Raises NotFoundError for what is no file, OSError for what cannot be read."""
     if path != STANDARD_INPUT and os.path.isfile(path) and not path.startswith(_ENDING_PIPES):
         return open(path, "rb")
     if path != STANDARD_INPUT and os.path.exists(path) and not path.startswith(_ENDING_PIPES):
