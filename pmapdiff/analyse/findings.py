@@ -28,6 +28,8 @@ _LEAST_URGENT_KIB = 4 << 10
 _SMALL_MEMORY_KIB = 256 << 10
 _SOON_HOURS = 24.0
 _OWN_REGION = 0.1
+# One of many without a name is only worth a finding of its own if it is nearly all of it.
+_MOST_OF_IT = 0.7
 _MOST_REGIONS = 5
 _ORDER = (Verdict.GROWING, Verdict.PLATEAU, Verdict.STEP, Verdict.SAWTOOTH, Verdict.SHRINKING, Verdict.CACHE)
 
@@ -104,7 +106,7 @@ class Findings:
     def _leading(self, regions: Sequence[RegionHistory], trend: Trend) -> list[tuple[RegionHistory, Series]]:
         """The regions that are each a good part of a family's growth, with their series."""
         gains = [(self._gain(series := self.series.region(known.samples), trend), known, series) for known in regions if _varies(known)]
-        gains = [item for item in gains if item[0] >= _OWN_REGION * max(trend.delta, 1)]
+        gains = [item for item in gains if item[0] >= (_MOST_OF_IT if _is_unnamed(item[1]) else _OWN_REGION) * max(trend.delta, 1)]
         return [(known, series) for _, known, series in sorted(gains, key=lambda item: -item[0])[:_MOST_REGIONS]]
 
     def _gain(self, series: Series, trend: Trend) -> float:
@@ -219,6 +221,10 @@ def _varies(known: RegionHistory) -> bool:
     """Whether its samples are not all alike."""
     runs = known.samples.runs
     return len(runs) > 1 or bool(runs and known.samples.tables and runs[0][0] > known.samples.tables[0])
+
+
+def _is_unnamed(known: RegionHistory) -> bool:
+    return known.region.label.name == "[anon]"
 
 
 def _name_of(regions: Sequence[RegionHistory]) -> str:

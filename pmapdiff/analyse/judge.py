@@ -21,6 +21,8 @@ _BLOCKS = 60
 # A rise that is nearer to its end than this may as well be over.
 _YET_TO_COME = 0.15
 _LEAST_TOOTH = 0.05
+_CHOSEN = 0.92
+_BEYOND_WANDER = 4.3
 
 
 class Judgement(NamedTuple):
@@ -48,6 +50,10 @@ def judge(t: Values, y: Values, least: float) -> Judgement:
     straight = float(np.ptp(rest)) < 0.3 * float(np.ptp(y)) and sustained(t, despike(y)) is not None
     if teeth is None or straight:
         return _without_teeth(t, y, least, teeth)
+    # Noise about a curve has ups and downs as well; but the last of sharp teeth is no growth that has just begun.
+    found = _without_teeth(t, y, least, None)
+    if found.verdict is Verdict.GROWING and (found.onset == 0 or not teeth.sharp):
+        return found
     lasting = rising_under(t, y, teeth)
     if lasting is not None and lasting[0].rise > least:
         line, lows = lasting
@@ -100,13 +106,13 @@ def _lasting(t: Values, y: Values, pieces: list[Piece]) -> tuple[int, Line] | No
     for begin in sorted({0, *(piece.begin for piece in pieces)}):
         if count - begin < fewest:
             break
-        line = sustained(t[begin:], y[begin:])
+        line = sustained(t[begin:], y[begin:], 1.0 if begin == 0 else _CHOSEN)
         if line is None or _has_stopped(t[begin:], y[begin:], line.rise):
             continue
         if begin >= 5:
             # Whoever looks for the straightest end of a walk finds one: so it must be far more than what came before would lead one to expect.
             wander = _wander(t, y, pieces, begin)
-            if line.rise < 5 * wander * np.sqrt(count - begin):
+            if line.rise < _BEYOND_WANDER * wander * np.sqrt(count - begin):
                 continue
         return begin, line
     return None
@@ -120,11 +126,17 @@ def _has_stopped(t: Values, y: Values, growth: float) -> bool:
 
 
 def _wander(t: Values, y: Values, pieces: list[Piece], until: int) -> float:
-    """How far it goes from one point to the next besides its trend, up to a point; the largest twentieth, jumps, aside."""
+    """How far it goes besides its trend, up to a point, in proportion to the square root of the number of points; its jumps aside.
+
+    That is the long-run deviation of its increments: noise about a line takes back what it gave, and counts for little; a walk does not.
+    """
     slopes = np.concatenate([np.full(piece.end - piece.begin, piece.slope) for piece in pieces])[:until]
-    away = np.sort(np.abs(np.diff(y[: until + 1]) - slopes * np.diff(t[: until + 1])))
-    kept = away[: max(1, int(0.95 * len(away)))]
-    return float(np.sqrt(np.mean(kept**2)))
+    away = np.diff(y[: until + 1]) - slopes * np.diff(t[: until + 1])
+    bound = float(np.quantile(np.abs(away), 0.95))
+    away = np.clip(away, -bound, bound)
+    own = float(away @ away) / len(away)
+    following = float(away[1:] @ away[:-1]) / len(away) if len(away) >= 10 else 0.0
+    return float(np.sqrt(max(own + 1.6 * following, 0.15 * own)))
 
 
 def _comes_to_rest(t: Values, y: Values, growth: float) -> bool:

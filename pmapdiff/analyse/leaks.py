@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,17 +29,17 @@ def find_leaks(
     horizon_hours: float = DEFAULT_HORIZON_HOURS,
     family: str | None = None,
     kills: Sequence[OomKill] = (),
-    others: History | None = None,
+    pids: Collection[int] = (),
 ) -> Leaks:
     """What is said of each service of a history, the worst first; those that a kill tells of before all others.
 
-    Growth is urgent if it fills something within `horizon_hours`. With a `family` (or `mapping-count`) only that is judged. `others` is a history
-    that has
-    siblings of these services, too; without it they are looked for among these. Raises nothing: of what cannot be judged it is said why.
+    Growth is urgent if it fills something within `horizon_hours`. With a `family` (or `mapping-count`) only that is judged; with `pids` only the
+    services
+    that were one of these once are, and the others are there to be compared with. Raises nothing: of what cannot be judged it is said why.
     """
-    judged = [_Judged(history, service, horizon_hours, family) for service in history.services]
+    pool = [_Judged(history, service, horizon_hours, family) for service in history.services]
+    judged = [known for known in pool if not pids or any(incarnation.process.pid in pids for incarnation in known.service.incarnations)]
     _discount_chance(judged)
-    pool = judged if others is None else [_Judged(others, service, horizon_hours, None) for service in others.services]
     suspects = [(known, known.suspect(kills, pool)) for known in judged]
     suspects.sort(key=lambda item: _rank(item[1]))
     refs = history.snapshots

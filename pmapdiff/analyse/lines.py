@@ -22,10 +22,10 @@ Values = NDArray[np.float64]
 
 # Crookedness below which 0.5 % of the random walks of so many points rise.
 _POINTS, _CROOKED = (5, 6, 8, 10, 15), (0.075, 0.080, 0.095, 0.105, 0.125)
-_STRICT = 0.85
+_STRICT, _NEVER_FALLING, _HARDLY = 0.75, 1.2, 0.02
 _AVERAGED = 0.75
 # The same chance for the mean of the increments, by Student's t.
-_LEAST_P = 5e-4
+_LEAST_P = 1.5e-4
 _BLOCKS = (16, 8)
 
 
@@ -73,7 +73,7 @@ def chance_of_walk(crooked: float) -> float:
     return min(0.5, math.exp(0.5 - 0.74 / crooked)) if crooked > 0 else 0.0
 
 
-def sustained(t: Values, y: Values) -> Line | None:
+def sustained(t: Values, y: Values, chosen: float = 1.0) -> Line | None:
     """The line of a series that rises all the way, so that a random walk is no explanation; else None.
 
     Either it is straight, also when averaged in blocks (independent noise fades then, a walk does not), or its increments are, all in all, far
@@ -83,19 +83,21 @@ def sustained(t: Values, y: Values) -> Line | None:
     points = len(t)
     if found is None or (found.low <= 0 and points >= 6):
         return None
-    if found.crooked <= _STRICT * straight_limit(points):
+    increments, spans = np.diff(y), np.diff(t)
+    # A walk falls about as often as it rises.
+    never_falls = -float(increments[increments < 0].sum()) < _HARDLY * found.rise
+    if found.crooked <= (_NEVER_FALLING if never_falls else _STRICT * chosen) * straight_limit(points):
         return found._replace(p=chance_of_walk(found.crooked))
     if points >= 8:
-        increments, spans = np.diff(y), np.diff(t)
         rest = increments - found.slope * spans
         scatter = math.sqrt(float(rest @ rest) / (points - 2) * (points - 1))
         p = float(stats.t.sf((y[-1] - y[0]) / scatter, points - 2)) if scatter > 0 else 0.0
-        if p < _LEAST_P:
+        if p < _LEAST_P * chosen**4:
             return found._replace(p=p)
     for number in _BLOCKS:
         if points >= 3 * number:
             averaged = rise(*blocks(t, y, number))
-            if averaged is not None and averaged.crooked <= _AVERAGED * straight_limit(number):
+            if averaged is not None and averaged.crooked <= _AVERAGED * chosen * straight_limit(number):
                 return found._replace(p=chance_of_walk(averaged.crooked))
     return None
 

@@ -58,17 +58,16 @@ def look(
     since_us, until_us = (None if text is None else store.moment(argument_text(text)) for text in (since, until))
     if until_us is None:
         until_us = max((kill.time_us for kill in kills if kill.time_us is not None), default=None)
-    refs = store.refs(since_us, until_us, wanted)
-    history = trace(counted(store.walk(refs, wanted), len(refs), "snapshots"), store.last_seen(wanted), classifier=classifier)
+    loaded = wanted
+    if wanted.pids and store.refs(since_us, until_us, wanted):
+        # Whoever asks for a process asks for what it was before a restart, too, and how others of its program did.
+        names = sorted({re.escape(known.process.name) for known in store.processes(wanted)})
+        loaded = ProcessFilter(name=f"^({'|'.join(names)})$")
+    refs = store.refs(since_us, until_us, loaded)
+    history = trace(counted(store.walk(refs, loaded), len(refs), "snapshots"), store.last_seen(loaded), classifier=classifier)
     if not history.services:
         raise NotFoundError(_nothing(store, wanted, in_range=since_us is not None or until_us is not None))
-    others = None
-    if wanted.pids and wanted.name is None:
-        # Whoever asks for one process wants to know how others of its program did, too.
-        alike = ProcessFilter(name=f"^({'|'.join(sorted({re.escape(service.process.name) for service in history.services}))})$")
-        refs = store.refs(since_us, until_us, alike)
-        others = trace(counted(store.walk(refs, alike), len(refs), "snapshots"), store.last_seen(alike), classifier=classifier)
-    return find_leaks(history, horizon_hours=horizon_hours, family=family, kills=kills, others=others)
+    return find_leaks(history, horizon_hours=horizon_hours, family=family, kills=kills, pids=wanted.pids)
 
 
 def _nothing(store: Store, wanted: ProcessFilter, *, in_range: bool) -> str:

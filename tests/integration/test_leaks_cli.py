@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,11 +48,10 @@ class Judge:
     given: dict[str, Any] = field(default_factory=dict)
 
     def find_leaks(
-        self, history: History, *, horizon_hours: float = 2160.0, family: str | None = None, kills: Sequence[Any] = (), others: History | None = None
+        self, history: History, *, horizon_hours: float = 2160.0, family: str | None = None, kills: Sequence[Any] = (), pids: Collection[int] = ()
     ) -> Leaks:
         self.histories.append(history)
-        self.given = {"horizon_hours": horizon_hours, "family": family, "kills": list(kills)}
-        self.others = others
+        self.given = {"horizon_hours": horizon_hours, "family": family, "kills": list(kills), "pids": sorted(pids)}
         return replace(self.result, horizon_hours=horizon_hours)
 
     @property
@@ -88,13 +87,14 @@ def test_what_is_looked_at(recorded: Runner, judge: Judge, command: str, options
         return
     assert recorded.here(command, *options).code in (0, 1)
     assert judge.looked_at == (names, snapshots)
-    assert judge.given == {"horizon_hours": 2160.0, "family": None, "kills": []}
+    pids = [option for option in options if option in (1100, 1200)]
+    assert judge.given == {"horizon_hours": 2160.0, "family": None, "kills": [], "pids": pids}
 
 
 @pytest.mark.parametrize("command", ["leaks", "check"])
 def test_what_is_handed_on(recorded: Runner, judge: Judge, command: str) -> None:
     recorded.here(command, "--family", "heap", "--within", "36h")
-    assert judge.given == {"horizon_hours": 36.0, "family": "heap", "kills": []}
+    assert judge.given == {"horizon_hours": 36.0, "family": "heap", "kills": [], "pids": []}
     recorded.here(command, "--family", "mapping-count")
     assert judge.given["family"] == "mapping-count"
 

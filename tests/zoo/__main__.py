@@ -18,6 +18,10 @@ from programs import Runner
 from zoo.animals import ANIMALS
 from zoo.keeper import Specimen, build, kept_out, record
 from zoo.score import judge, table
+from zoo.series import SPECIES, tally
+from zoo.series import table as table_of_series
+
+_SERIES = 200
 
 
 def _truth(store: Path, specimens: list[Specimen]) -> list[dict[str, object]]:
@@ -70,6 +74,10 @@ def main() -> int:
             print(table(judged), flush=True)
         if kept:
             (stores / "truth.json").write_text(json.dumps(truth, indent=1))
+    if not sys.argv[1:]:
+        for rate in rates:
+            print(f"\nrate {rate}: {_SERIES} generated series of each kind")
+            print(table_of_series([tally(species, _SERIES, 1, float(rate)) for species in SPECIES]), flush=True)
     return 1 if wrong else 0
 
 
