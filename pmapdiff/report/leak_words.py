@@ -37,6 +37,8 @@ _A_CENTURY_HOURS = 100 * _YEAR_HOURS
 
 _STYLES = {Verdict.GROWING: "red", Verdict.PLATEAU: "yellow", Verdict.STEP: "yellow"}
 _COMMANDS = 3
+# A rate says nothing of what has come to rest, or goes up and down.
+_GOES_ON = frozenset((Verdict.GROWING, Verdict.SHRINKING, Verdict.CACHE))
 
 
 def style_of(verdict: Verdict, *, urgent: bool) -> str:
@@ -47,12 +49,8 @@ def style_of(verdict: Verdict, *, urgent: bool) -> str:
 
 def history_commands(finding: Finding) -> str:
     """What shows the first regions of a finding snapshot by snapshot: `pmapdiff history 55d0c0000000@1`."""
-    shown, more = finding.region_ids[:_COMMANDS], len(finding.region_ids[_COMMANDS:])
-    if not shown:
-        return ""
-    others = f"; also {', '.join(shown[1:])}" if shown[1:] else ""
-    rest = f" and {plural(more, 'more region')}" if more else ""
-    return f"snapshot by snapshot: pmapdiff history {shown[0]}{others}{rest}"
+    first, *others = finding.region_ids[:_COMMANDS] or ("",)
+    return f"snapshot by snapshot: pmapdiff history {first}{'; also ' if others else ''}{', '.join(others)}" if first else ""
 
 
 def figure_words(figure: Figure) -> str:
@@ -84,10 +82,12 @@ def what_words(finding: Finding) -> str:
 
 
 def growth_words(trend: Trend, figure: Figure, *, short: bool = False, margin: bool = False) -> str:
-    """`+12.0 MiB/h`, `+412 mappings/h`; where there is little room, `+412 maps/h`, where there is much, `+12.0 ±0.8 MiB/h`. `-` if it is unknown.
+    """`+12.0 MiB/h`, `+412 mappings/h`; where there is little room, `+412 maps/h`, where there is much, `+12.0 ±0.8 MiB/h`.
 
-    The margin is to the end of the interval that is further away.
+    The margin is to the end of the interval that is further away. `-` if it is unknown, nothing of what has come to rest.
     """
+    if trend.verdict not in _GOES_ON:
+        return ""
     if not isfinite(trend.slope):
         return "-"
     words = _growth([trend.slope], figure, short=short)
@@ -95,17 +95,22 @@ def growth_words(trend: Trend, figure: Figure, *, short: bool = False, margin: b
         return words
     most = max(trend.high - trend.slope, trend.slope - trend.low)
     amount, _, unit = words.partition(" ")
-    ends = _growth([trend.slope, most], figure, short=short).partition(" ")[0]
-    return f"{amount} ±{ends.lstrip('+')} {unit}"
+    width = _growth([trend.slope, most], figure, short=short).partition(" ")[0].lstrip("+")
+    return words if width == "0" else f"{amount} ±{width} {unit}"
 
 
 def range_words(trend: Trend, figure: Figure) -> str:
-    """The interval in the unit of the slope: `+11.2 to +12.9 MiB/h`; nothing if there is none."""
-    return _growth([trend.slope, trend.low, trend.high], figure) if _is_interval(trend) else ""
+    """The interval in the unit of the slope: `+11.2 to +12.9 MiB/h`, or `less than ±0.1 MiB/h`; nothing if there is none."""
+    if not _is_interval(trend):
+        return ""
+    words = _growth([trend.slope, trend.low, trend.high], figure)
+    low, _, rest = words.partition(" to ")
+    high, _, unit = rest.partition(" ")
+    return f"less than ±{'0.1' if '.' in low else '1'} {unit}" if low == high else words
 
 
 def _is_interval(trend: Trend) -> bool:
-    return all(map(isfinite, (trend.slope, trend.low, trend.high))) and trend.low < trend.high
+    return trend.verdict in _GOES_ON and all(map(isfinite, (trend.slope, trend.low, trend.high))) and trend.low < trend.high
 
 
 def _growth(values: Sequence[float], figure: Figure, *, short: bool = False) -> str:
@@ -159,27 +164,35 @@ def limit_sentence(limit: TimeToLimit, figure: Figure) -> str:
 
 
 def trend_sentence(trend: Trend, figure: Figure, share: float | None = None) -> str:
-    """`+12.0 MiB/h (95 %: +11.2 to +12.9 MiB/h), +1.2 GiB since 2026-11-22 14:00:00, 93 % of the growth`."""
-    interval = range_words(trend, figure)
-    parts = [growth_words(trend, figure) + (f" (95 %: {interval})" if interval else "")]
-    if trend.onset_us is not None:
-        parts.append(f"{delta_words(trend, figure)} since {format_moment_short(trend.onset_us)}")
-    elif round(trend.delta if isfinite(trend.delta) else 0):
-        parts.append(f"{delta_words(trend, figure)} in all")
+    """`+12.0 MiB/h (95 %: +11.2 to +12.9 MiB/h), +1.2 GiB since 2026-11-22 14:00:00, 93 % of the growth`; empty if there is nothing to say."""
+    parts = []
+    if trend.verdict in _GOES_ON:
+        interval = range_words(trend, figure)
+        parts.append(growth_words(trend, figure) + (f" (95 %: {interval})" if interval else ""))
+    if isfinite(trend.delta) and round(trend.delta):
+        since = "in all" if trend.onset_us is None else f"since {format_moment_short(trend.onset_us)}"
+        parts.append(f"{delta_words(trend, figure)} {since}")
     if share is not None and isfinite(share):
         parts.append(f"{share:.0%}".replace("%", " %") + " of the growth")
-    measured = "" if figure in (Figure.FOOTPRINT, Figure.MAPPINGS) else f"{figure_words(figure)} "
+    measured = "" if figure in (Figure.FOOTPRINT, Figure.MAPPINGS) or not parts else f"{figure_words(figure)} "
     return measured + ", ".join(parts)
 
 
 def finding_lines(finding: Finding) -> list[str]:
     """What is known of a finding besides its evidence: how fast, since when, what share, until when."""
-    return [trend_sentence(finding.trend, finding.figure, finding.share), *(limit_sentence(limit, finding.figure) for limit in finding.limits)]
+    how = trend_sentence(finding.trend, finding.figure, finding.share)
+    return [*([how] if how else []), *(limit_sentence(limit, finding.figure) for limit in finding.limits)]
 
 
 def evidence_lines(finding: Finding) -> list[str]:
     """The evidence, and why the verdict is what it is, each once."""
     return list(dict.fromkeys(printable(line) for line in (*finding.evidence, *finding.trend.words)))
+
+
+def process_reasons(suspect: Suspect) -> list[str]:
+    """Why the whole process is called what it is, as far as no finding says the same."""
+    said = {line for finding in suspect.findings for line in evidence_lines(finding)}
+    return [words for words in map(printable, suspect.trend.words) if words not in said]
 
 
 def first_evidence(finding: Finding) -> str | None:
@@ -237,12 +250,15 @@ def span_words(suspect: Suspect) -> str:
 
 
 def size_words(suspect: Suspect) -> str:
-    """`footprint 210 MiB → 1.4 GiB`, and the most that it was, if that was more; nothing if no table says it."""
+    """`footprint 210 MiB → 1.4 GiB, at most 1.5 GiB; +12.0 MiB/h …`: the whole process; nothing if no table says it."""
     known = [value for value in suspect.series if value is not None]
     if not known:
         return ""
     most = f", at most {format_kib(max(known))}" if max(known) > max(known[0], known[-1]) else ""
-    return f"{figure_words(suspect.figure)} {format_kib(known[0])} → {format_kib(known[-1])}{most}"
+    trend = trend_sentence(suspect.trend, suspect.figure)
+    of_what = figure_words(suspect.figure)
+    sizes = " → ".join(format_kib(value) for value in (known[0], known[-1])[: len(known)])
+    return f"{of_what} {sizes}{most}{'; ' if trend else ''}{trend.removeprefix(f'{of_what} ')}"
 
 
 def end_sentence(end: End) -> str:

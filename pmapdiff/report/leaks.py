@@ -37,7 +37,7 @@ _GROWING = 10
 _OTHERS = 3
 _NARROW_BLOCKS, _WIDE_BLOCKS = 8, 16
 _WIDE = 140
-_NAME = 21
+_NAME = 20
 _WHAT = 28
 _NOTE = ("  ", "    ")
 _QUIET = frozenset((Verdict.STABLE, Verdict.TOO_SHORT))
@@ -63,7 +63,7 @@ def _write_ranking(leaks: Leaks, view: View, out: TextIO) -> None:
     kept = {id(suspect) for suspect in shown}
     left = [suspect for suspect in leaks.processes if id(suspect) not in kept]
     if left:
-        write_wrapped(f"{'' if shown else 'no row: '}{counts_words(left)} not shown: --top 0 shows all", "", view, out)
+        write_wrapped(f"{counts_words(left)} not shown: --top 0 shows all" if shown else "each of them: --top 0", "", view, out)
     if any(suspect.findings for suspect in leaks.processes):
         write_wrapped("one of them in depth: --pid PID, or --name REGEX", "", view, out)
 

@@ -7,19 +7,19 @@ from typing import TextIO
 
 from rich.cells import cell_len
 
-from pmapdiff.analyse.result import End, Finding, Leaks, Sibling, Suspect, Verdict
+from pmapdiff.analyse.result import End, Finding, Leaks, Sibling, Suspect
 from pmapdiff.report.base import View
 from pmapdiff.report.leak_words import (
     end_sentence,
     evidence_lines,
     finding_lines,
     history_commands,
+    process_reasons,
     sibling_title,
     size_words,
     span_words,
     style_of,
     suspect_title,
-    trend_sentence,
     verdict_sentence,
     what_words,
 )
@@ -37,8 +37,8 @@ def write_depth(leaks: Leaks, suspect: Suspect, view: View, out: TextIO) -> None
     """All that is known of a service, the answer first."""
     write_wrapped(f"{suspect_title(suspect, leaks)}: {span_words(suspect)}", "bold", view, out, "", "  ")
     write_wrapped(verdict_sentence(suspect), style_of(suspect.verdict, urgent=suspect.urgent), view, out, "", "  ")
-    for words in suspect.trend.words:
-        write_wrapped(printable(words), "", view, out, *_ITEM)
+    for words in process_reasons(suspect):
+        write_wrapped(words, "", view, out, *_ITEM)
     _write_series(suspect, view, out)
     for finding in suspect.findings:
         out.write("\n")
@@ -58,8 +58,7 @@ def _write_series(suspect: Suspect, view: View, out: TextIO) -> None:
     sizes = size_words(suspect)
     if not sizes:
         return
-    trend = "" if suspect.verdict in (Verdict.STABLE, Verdict.TOO_SHORT) else f"; {trend_sentence(suspect.trend, suspect.figure)}"
-    write_wrapped(f"{sizes}{trend}", "", view, out, *_UNDER)
+    write_wrapped(sizes, "", view, out, *_UNDER)
     width = min(_WIDEST_BLOCKS, (view.width or _WIDEST_BLOCKS) - len(_UNDER[0]))
     values = with_gaps(suspect.series, suspect.moments_us)
     blocks = sparkline(values, width)

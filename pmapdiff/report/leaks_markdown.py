@@ -19,12 +19,12 @@ from pmapdiff.report.leak_words import (
     history_commands,
     limit_words,
     main_finding,
+    process_reasons,
     range_words,
     sibling_title,
     size_words,
     span_words,
     suspect_title,
-    trend_sentence,
     verdict_sentence,
     what_words,
 )
@@ -72,7 +72,7 @@ def _write_depth(suspect: Suspect, leaks: Leaks, out: TextIO) -> None:
     out.write(f"**{escape(suspect_title(suspect, leaks))}**: {escape(span_words(suspect))}\n\n{escape(verdict_sentence(suspect))}\n\n")
     sizes = size_words(suspect)
     blocks = sparkline(with_gaps(suspect.series, suspect.moments_us), _BLOCKS)
-    lines = [*suspect.trend.words, *([f"{sizes}; {trend_sentence(suspect.trend, suspect.figure)}"] if sizes else [])]
+    lines = [*process_reasons(suspect), *([sizes] if sizes else [])]
     _write_list(lines, out)
     if blocks.strip():
         out.write(f"`{blocks}`\n\n")

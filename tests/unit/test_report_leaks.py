@@ -63,6 +63,9 @@ def test_an_interval_has_the_unit_of_its_slope() -> None:
     assert growth_words(trend, Figure.FOOTPRINT, margin=True) == "+12.0 ±1,488 MiB/h"
     slow = Trend(Verdict.GROWING, 100.0, -20.0, 300.0)
     assert range_words(slow, Figure.FOOTPRINT) == "-0.5 to +7.0 MiB/d"
+    sure = Trend(Verdict.GROWING, 6.4 * MIB, 6.39 * MIB, 6.41 * MIB)
+    assert range_words(sure, Figure.FOOTPRINT) == "less than ±0.1 MiB/h"
+    assert growth_words(sure, Figure.FOOTPRINT, margin=True) == "+6.4 MiB/h"
     for without in (Trend(Verdict.STABLE), Trend(Verdict.GROWING, 5.0, -math.inf, math.inf), Trend(Verdict.GROWING, 5.0, math.nan, 7.0)):
         assert range_words(without, Figure.FOOTPRINT) == ""
         assert "±" not in growth_words(without, Figure.FOOTPRINT, margin=True)
@@ -90,6 +93,22 @@ def test_when_something_is_full(low: float, high: float | None, words: str) -> N
 
 def test_a_limit_that_has_been_reached() -> None:
     assert limit_sentence(TimeToLimit("cgroup limit", GIB, GIB, 0.0, 0.0), Figure.FOOTPRINT) == "full reached: cgroup limit (1.0 GiB of 1.0 GiB used)"
+
+
+@pytest.mark.parametrize("verdict", [Verdict.PLATEAU, Verdict.STEP, Verdict.SAWTOOTH, Verdict.STABLE, Verdict.TOO_SHORT])
+def test_what_has_come_to_rest_has_no_rate(verdict: Verdict) -> None:
+    """That it grew by 4 GiB an hour while it started is no news."""
+    rested = replace(made.heap(), trend=made.trend(verdict), limits=(), urgent=False)
+    suspect = replace(made.suspect(findings=[rested]), verdict=verdict, trend=made.trend(verdict))
+    for form in ("text", "markdown"):
+        for others in ([], [made.suspect(b"idle", 2, Verdict.STABLE)]):
+            text = written(
+                made.leaks(replace(made.suspect(findings=[rested]), verdict=verdict, trend=made.trend(verdict)), *others), form, View(top=0)
+            )
+            assert "/h" not in text
+            assert "+1.2 GiB" in text
+    (process,) = json.loads(written(made.leaks(suspect), "json"))["processes"]
+    assert process["findings"][0]["slope_kib_per_hour"] == 12.0 * MIB, "programs get what there is"
 
 
 def test_what_is_measured_is_said() -> None:
