@@ -10,7 +10,8 @@ from typing import NamedTuple, TextIO
 
 from pmapdiff.analyse.result import Figure, Finding, Leaks, Suspect, Trend, Verdict
 from pmapdiff.report.base import View, register
-from pmapdiff.report.leak_words import delta_words, first_limit, growth_words, limit_words, looked_words, suspect_title, what_words, within_words
+from pmapdiff.report.leak_shape import first_limit
+from pmapdiff.report.leak_words import delta_words, growth_words, limit_words, looked_words, suspect_title, what_words, within_words
 from pmapdiff.units import format_growth_count, format_growth_kib, format_moment_short, plural
 
 # What ends a text, a label or a command of those that read such a line: | begins the performance data, quotes and = belong to its labels, the

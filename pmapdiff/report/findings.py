@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from pmapdiff.analyse.result import Finding, Leaks, Suspect
-from pmapdiff.report.leak_words import evidence_lines, first_limit
+from pmapdiff.report.leak_shape import evidence_lines, first_limit
 
 COLUMNS = (
     *("since", "until", "host", "pid", "command", "command_line", "snapshots", "restarts", "process_verdict"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 
 from pmapdiff.analyse.result import End, Figure, Finding, Leaks, Sibling, Suspect, TimeToLimit, Trend, Verdict
+from pmapdiff.report.leak_shape import main_finding, next_limit
 from pmapdiff.report.words import process_title
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_duration, format_growth_count, format_growth_kib, format_kib, format_moment_short, plural
@@ -146,11 +147,6 @@ def _hours(hours: float) -> tuple[str, str]:
     return (f"{value:.1f}" if 0 < value < 9.95 and unit != "min" else f"{value:.0f}").removesuffix(".0"), unit
 
 
-def first_limit(finding: Finding) -> TimeToLimit | None:
-    """The limit that is reached first, if any."""
-    return min(finding.limits, key=lambda limit: limit.low_hours, default=None)
-
-
 def limit_words(limit: TimeToLimit) -> str:
     """`in 5 to 7 h: cgroup limit`."""
     when = "reached" if limit.used >= limit.limit else f"in {hours_words(limit.low_hours, limit.high_hours)}"
@@ -182,29 +178,6 @@ def finding_lines(finding: Finding) -> list[str]:
     """What is known of a finding besides its evidence: how fast, since when, what share, until when."""
     how = trend_sentence(finding.trend, finding.figure, finding.share)
     return [*([how] if how else []), *(limit_sentence(limit, finding.figure) for limit in finding.limits)]
-
-
-def evidence_lines(finding: Finding) -> list[str]:
-    """The evidence, and why the verdict is what it is, each once."""
-    return list(dict.fromkeys(printable(line) for line in (*finding.evidence, *finding.trend.words)))
-
-
-def process_reasons(suspect: Suspect) -> list[str]:
-    """Why the whole process is called what it is, as far as no finding says the same."""
-    said = {line for finding in suspect.findings for line in evidence_lines(finding)}
-    return [words for words in map(printable, suspect.trend.words) if words not in said]
-
-
-def first_evidence(finding: Finding) -> str | None:
-    """The line of its evidence that says most: what the tables show, before how the verdict came about."""
-    lines = evidence_lines(finding)
-    reasons = {printable(words) for words in finding.trend.words}
-    return next((line for line in lines if line not in reasons), lines[0] if lines else None)
-
-
-def main_finding(suspect: Suspect) -> Finding | None:
-    """The finding that the verdict on the process is of, if it is of one."""
-    return next((finding for finding in suspect.findings if finding.trend.verdict is suspect.verdict), None)
 
 
 def counts_words(suspects: Iterable[Suspect], *, urgent: str = "") -> str:
@@ -273,6 +246,6 @@ def verdict_sentence(suspect: Suspect) -> str:
     if finding is None or suspect.verdict is not Verdict.GROWING:
         return f"{verdict}: {VERDICT_WORDS[suspect.verdict]}"
     since = "" if finding.trend.onset_us is None else f" since {format_moment_short(finding.trend.onset_us)}"
-    limit = first_limit(finding)
-    until = "" if limit is None else f", full {limit_words(limit)}"
+    known = next_limit(suspect)
+    until = "" if known is None else f", full {limit_words(known[0])}"
     return f"{verdict}: {what_words(finding)} {growth_words(finding.trend, finding.figure)}{since}{until}"

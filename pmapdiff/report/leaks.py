@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
@@ -11,36 +10,30 @@ from rich.cells import cell_len
 
 from pmapdiff.analyse.result import Figure, Finding, Leaks, Suspect, Trend, Verdict
 from pmapdiff.report.base import View, register
+from pmapdiff.report.leak_shape import chosen_suspects, first_evidence, main_finding, next_limit, was_killed
 from pmapdiff.report.leak_words import (
     counts_words,
     delta_words,
     end_sentence,
-    first_evidence,
-    first_limit,
     growth_words,
     headline,
     limit_sentence,
     limit_words,
-    main_finding,
     style_of,
     suspect_title,
     what_words,
 )
 from pmapdiff.report.leaks_depth import write_depth
 from pmapdiff.report.sparkline import sparkline, with_gaps
-from pmapdiff.report.table import Cell, Row, Under, cut_end, shorten, write_table, write_wrapped
+from pmapdiff.report.table import Cell, Row, Under, cut_end, write_table, write_wrapped
 from pmapdiff.text import printable
 from pmapdiff.units import format_moment_short
 
-# What fits on a first screen: of what grows three lines each, and of every other kind a few.
-_GROWING = 10
-_OTHERS = 3
 _NARROW_BLOCKS, _WIDE_BLOCKS = 8, 16
 _WIDE = 140
-_NAME = 20
+_NAME = 30
 _WHAT = 28
 _NOTE = ("  ", "    ")
-_QUIET = frozenset((Verdict.STABLE, Verdict.TOO_SHORT))
 
 
 @register("leaks", "text")
@@ -56,7 +49,7 @@ def write_leaks(result: Leaks, view: View, out: TextIO) -> None:
 
 
 def _write_ranking(leaks: Leaks, view: View, out: TextIO) -> None:
-    shown = _chosen(leaks, view)
+    shown = chosen_suspects(leaks, view.top)
     if shown:
         out.write("\n")
         _write_rows(leaks, shown, view, out)
@@ -66,24 +59,6 @@ def _write_ranking(leaks: Leaks, view: View, out: TextIO) -> None:
         write_wrapped(f"{counts_words(left)} not shown: --top 0 shows all" if shown else "each of them: --top 0", "", view, out)
     if any(suspect.findings for suspect in leaks.processes):
         write_wrapped("one of them in depth: --pid PID, or --name REGEX", "", view, out)
-
-
-def _chosen(leaks: Leaks, view: View) -> list[Suspect]:
-    """What is worth a row: what grows or was asked for by its end, a few of each other verdict but the quiet ones; or as many as the view wants."""
-    if view.top is not None:
-        return list(leaks.processes[: view.top] if view.top else leaks.processes)
-    shown: list[Suspect] = []
-    counts: Counter[Verdict] = Counter()
-    for suspect in leaks.processes:
-        verdict = Verdict.GROWING if _was_killed(suspect) else suspect.verdict
-        counts[verdict] += 1
-        if counts[verdict] <= (_GROWING if verdict is Verdict.GROWING else 0 if verdict in _QUIET else _OTHERS):
-            shown.append(suspect)
-    return shown
-
-
-def _was_killed(suspect: Suspect) -> bool:
-    return suspect.end is not None and bool(suspect.end.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +78,15 @@ def _columns(leaks: Leaks, shown: Sequence[Suspect], view: View) -> list[_Column
         "growth": _Column("Growth", lambda s, f: growth_words(*_series(s, f), short=True, margin=wide)),
         "since": _Column("Since", lambda s, f: moment(_series(s, f)[0].onset_us), left=True),
         "grew": _Column("Grew", lambda s, f: delta_words(*_series(s, f), short=True)),
-        "full": _Column("Full", lambda _, f: _limit(f), left=True),
+        "full": _Column("Full", lambda s, _: _limit(s), left=True),
         "blocks": _Column("Over time", lambda s, _: sparkline(with_gaps(s.series, s.moments_us), blocks), left=True),
         "what": _Column("What", lambda s, f: _what(s, f, None if view.width is None else _WHAT), left=True),
         "process": _Column("Process", lambda s, _: suspect_title(s, leaks), left=True),
     }
+    # The pid is what one looks further with, so it is not cut for anything else.
+    room = min(max(cell_len(suspect_title(suspect, leaks)) for suspect in shown), _NAME)
     for name in ("full", "what", "blocks"):
-        if view.width is None or _width([*columns.values()], shown) <= view.width:
+        if view.width is None or _width([*columns.values()], shown) + room <= view.width:
             break
         del columns[name]
         if name == "what":
@@ -120,9 +97,9 @@ def _columns(leaks: Leaks, shown: Sequence[Suspect], view: View) -> list[_Column
 
 
 def _width(columns: Sequence[_Column], shown: Sequence[Suspect]) -> int:
-    """What these columns need, with room for a name in the last one."""
+    """What all of these columns need but the last one."""
     *numbers, _ = columns
-    return sum(max(cell_len(column.title), *(cell_len(_text(column.cell(s, main_finding(s)))) for s in shown)) + 2 for column in numbers) + _NAME
+    return sum(max(cell_len(column.title), *(cell_len(_text(column.cell(s, main_finding(s)))) for s in shown)) + 2 for column in numbers)
 
 
 def _text(cell: Cell | str) -> str:
@@ -134,9 +111,9 @@ def _series(suspect: Suspect, finding: Finding | None) -> tuple[Trend, Figure]:
     return (suspect.trend, suspect.figure) if finding is None else (finding.trend, finding.figure)
 
 
-def _limit(finding: Finding | None) -> str:
-    limit = None if finding is None else first_limit(finding)
-    return "" if limit is None else limit_words(limit)
+def _limit(suspect: Suspect) -> str:
+    known = next_limit(suspect)
+    return "" if known is None else limit_words(known[0])
 
 
 def _what(suspect: Suspect, finding: Finding | None, width: int | None) -> str:
@@ -144,7 +121,7 @@ def _what(suspect: Suspect, finding: Finding | None, width: int | None) -> str:
         return ""
     more = f" and {len(suspect.findings) - 1} more" if len(suspect.findings) > 1 else ""
     what = what_words(finding)
-    return (what if width is None else shorten(what, width - len(more))) + more
+    return (what if width is None else cut_end(what, width - len(more))) + more
 
 
 def _with_family(title: str, finding: Finding | None) -> str:
@@ -181,13 +158,13 @@ def _under(suspect: Suspect, titles: Collection[str]) -> Iterator[Under]:
     """Of what grows that which has no column, and the first evidence; of what was killed how it ended."""
     finding = main_finding(suspect)
     if finding is not None and suspect.verdict is Verdict.GROWING:
-        limit = None if "Full" in titles else first_limit(finding)
-        said = [*([] if "What" in titles else [_what(suspect, finding, None)]), *([] if limit is None else [limit_sentence(limit, finding.figure)])]
+        known = None if "Full" in titles else next_limit(suspect)
+        said = [*([] if "What" in titles else [_what(suspect, finding, None)]), *([] if known is None else [limit_sentence(*known)])]
         if said:
             yield Under(": ".join(said), style_of(suspect.verdict, urgent=suspect.urgent))
         evidence = first_evidence(finding)
         if evidence is not None:
             yield Under(evidence)
-    if suspect.end is not None and _was_killed(suspect):
+    if suspect.end is not None and was_killed(suspect):
         yield Under(end_sentence(suspect.end))
         yield Under(printable(suspect.end.lines[0]))

@@ -9,12 +9,11 @@ from rich.cells import cell_len
 
 from pmapdiff.analyse.result import End, Finding, Leaks, Sibling, Suspect
 from pmapdiff.report.base import View
+from pmapdiff.report.leak_shape import evidence_lines, process_reasons
 from pmapdiff.report.leak_words import (
     end_sentence,
-    evidence_lines,
     finding_lines,
     history_commands,
-    process_reasons,
     sibling_title,
     size_words,
     span_words,

@@ -7,19 +7,16 @@ from typing import TextIO
 
 from pmapdiff.analyse.result import Finding, Leaks, Suspect, Verdict
 from pmapdiff.report.base import View, register
+from pmapdiff.report.leak_shape import chosen_suspects, evidence_lines, main_finding, next_limit, process_reasons, was_killed
 from pmapdiff.report.leak_words import (
     counts_words,
     delta_words,
     end_sentence,
-    evidence_lines,
     finding_lines,
-    first_limit,
     growth_words,
     headline,
     history_commands,
     limit_words,
-    main_finding,
-    process_reasons,
     range_words,
     sibling_title,
     size_words,
@@ -37,9 +34,8 @@ _BLOCKS = 60
 
 @register("leaks", "markdown")
 def write_leaks(result: Leaks, view: View, out: TextIO) -> None:
-    """One service in depth; of several the headline, a row for each that did not stay as it was, and in depth what grows or was killed."""
-    asked = result.processes[: view.top] if view.top else result.processes
-    shown = asked if view.top is not None else [s for s in asked if s.verdict not in (Verdict.STABLE, Verdict.TOO_SHORT)]
+    """One service in depth; of several the headline, a row for each that grows and some of the others, and in depth what grows or was killed."""
+    shown = chosen_suspects(result, view.top)
     several = len(result.processes) != 1
     if several:
         out.write(f"**{escape(headline(result))}**\n\n")
@@ -51,7 +47,7 @@ def write_leaks(result: Leaks, view: View, out: TextIO) -> None:
     if several and others:
         out.write(f"not in the table: {counts_words(others)}\n\n")
     for suspect in result.processes:
-        if not several or (id(suspect) in left and (suspect.verdict is Verdict.GROWING or suspect.end is not None)):
+        if not several or (id(suspect) in left and (suspect.verdict is Verdict.GROWING or was_killed(suspect))):
             _write_depth(suspect, result, out)
     for note in result.notes:
         out.write(f"> note: {escape(note)}\n\n")
@@ -60,12 +56,12 @@ def write_leaks(result: Leaks, view: View, out: TextIO) -> None:
 def _row(suspect: Suspect, leaks: Leaks) -> list[str]:
     finding = main_finding(suspect)
     trend, figure = (suspect.trend, suspect.figure) if finding is None else (finding.trend, finding.figure)
-    limit = None if finding is None else first_limit(finding)
+    limit = next_limit(suspect)
     since = "" if trend.onset_us is None else format_moment_short(trend.onset_us)
     numbers = [growth_words(trend, figure), range_words(trend, figure), delta_words(trend, figure)]
     what = "" if finding is None else what_words(finding)
     verdict = f"**{suspect.verdict.value}**" if suspect.urgent else suspect.verdict.value
-    return [*numbers, verdict, since, "" if limit is None else escape(limit_words(limit)), escape(what), escape(suspect_title(suspect, leaks))]
+    return [*numbers, verdict, since, "" if limit is None else escape(limit_words(limit[0])), escape(what), escape(suspect_title(suspect, leaks))]
 
 
 def _write_depth(suspect: Suspect, leaks: Leaks, out: TextIO) -> None:

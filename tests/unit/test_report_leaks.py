@@ -267,6 +267,24 @@ def test_the_evidence_that_is_shown_first_is_what_the_tables_show() -> None:
     assert in_full.count("up in 95 % of the steps") == 1
 
 
+def test_the_limit_of_a_row_is_the_first_that_the_process_reaches() -> None:
+    """Memory is worse than mappings, but they may run out sooner."""
+    count = replace(made.mapping_count(), limits=(TimeToLimit("vm.max_map_count", 65_530, 60_000, 1.0, 2.0),))
+    result = made.leaks(made.suspect(findings=[made.heap(), count]), made.suspect(b"idle", 2, Verdict.STABLE))
+    for width in (80, 160, None):
+        assert "in 60 min to 2 h: vm.max_map_count" in written(result, view=View(width=width))
+    alone = written(replace(result, processes=result.processes[:1]), view=View()).splitlines()
+    assert alone[1].endswith("full in 60 min to 2 h: vm.max_map_count")
+
+
+@pytest.mark.parametrize("pid", [1, 4194304])
+def test_the_pid_is_not_cut(pid: int) -> None:
+    text = written(
+        made.leaks(made.suspect(b"fifteen-letters", pid, findings=[made.mapping_count(1, 65_000.0)]), made.suspect(b"b", 2, Verdict.STABLE))
+    )
+    assert re.search(rf"^growing .*  fifteen-letters {pid}\b", text, re.MULTILINE)
+
+
 def test_times_of_one_day_need_no_date() -> None:
     short = made.leaks(made.suspect(findings=[made.heap()]), made.suspect(b"b", 2, Verdict.STABLE), until_us=SINCE_US + 5 * HOUR_US)
     assert re.search(r"^growing +\S+ MiB/h  14:00:00 ", written(short), re.MULTILINE)
