@@ -155,7 +155,13 @@ def test_other_commands_load_only_what_they_need(run: Runner, target: Target) ->
 
 @pytest.mark.parametrize(
     ("subject", "args"),
-    [("show", ["show", "latest"]), ("compare", ["compare", "first", "latest"]), ("snapshots", ["snapshots"]), ("processes", ["processes"])],
+    [
+        ("show", ["show", "latest"]),
+        ("compare", ["compare", "first", "latest"]),
+        ("snapshots", ["snapshots"]),
+        ("processes", ["processes"]),
+        ("leaks", ["leaks"]),
+    ],
 )
 def test_every_form_of_report_is_written(run: Runner, target: Target, subject: str, args: list[str]) -> None:
     for _ in range(2):
