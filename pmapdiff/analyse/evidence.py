@@ -9,14 +9,12 @@ import numpy as np
 
 from pmapdiff.align import RegionHistory
 from pmapdiff.analyse.result import Trend, Verdict
-from pmapdiff.analyse.series import Series, ServiceSeries
+from pmapdiff.analyse.series import SHARED_FAMILIES, Series, ServiceSeries
 from pmapdiff.model import FIGURE_INDEX
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_kib, plural
 
-_RSS, _SIZE, _SWAP, _HUGE, _PRIVATE_DIRTY, _FOOTPRINT = (
-    FIGURE_INDEX[f"{name}_kib"] for name in ("rss", "size", "swap", "anon_huge_pages", "private_dirty", "footprint")
-)
+_RSS, _PSS, _SIZE, _SWAP, _HUGE = (FIGURE_INDEX[f"{name}_kib"] for name in ("rss", "pss", "size", "swap", "anon_huge_pages"))
 _CONSISTENT = {
     "heap": "consistent with small blocks of malloc that are not freed, or that are freed between others that are not",
     "malloc-arena": "consistent with what threads allocate and do not free, or with free memory that glibc keeps for each thread",
@@ -53,7 +51,9 @@ def _course(values: Series, trend: Trend) -> str:
         return f"from {format_kib(round(float(known[0])))} to {format_kib(round(last))}"
     if trend.verdict is Verdict.STEP:
         return f"from {format_kib(round(float(known[0])))} to {format_kib(round(last))} at a stroke; since then it keeps that size"
-    return f"from {format_kib(round(float(known[0])))} to {format_kib(round(last))}, at most {format_kib(round(high))}; it has come to rest"
+    ends = f"from {format_kib(round(float(known[0])))} to {format_kib(round(last))}"
+    most = f", at most {format_kib(round(high))}" if high > 1.05 * last else ""
+    return f"{ends}{most}; {'it grows more and more slowly' if trend.low > 0 else 'it has come to rest'}"
 
 
 def _shape(series: ServiceSeries, family: str, regions: Sequence[RegionHistory], trend: Trend) -> str:
@@ -127,6 +127,9 @@ def _kinds(series: ServiceSeries, regions: Sequence[RegionHistory], trend: Trend
         gained = sum(_figure(known, steps[last], index) - _figure(known, steps[first], index) for known in regions)
         if gained >= 0.2 * max(trend.delta, 1):
             words.append(f"{format_kib(round(gained))} {text}")
+    seen, counted = (sum(_figure(known, steps[last], index) for known in regions) for index in (_RSS, _PSS))
+    if regions and regions[0].region.label.family in SHARED_FAMILIES and counted > 0 and seen >= 1.5 * counted:
+        words.append(f"other processes map it, too: what counts here is this one's share, in all it grows {seen / counted:.1f} times as fast")
     return words
 
 

@@ -24,6 +24,8 @@ _LEAST_CACHE_KIB = 1024
 # Growth that is a smaller part of the process than this is no news: if it fills the memory in time all the same, only where it is less than 4 MiB.
 _LEAST_SHARE = 0.05
 _LEAST_URGENT_KIB = 4 << 10
+# … or, where it is as straight as a ruler, less than 1 MiB.
+_LEAST_CERTAIN_KIB, _CERTAIN = 1 << 10, 1e-6
 # Where nobody knows how much memory there is: what grows by less than this in time fills nothing.
 _SMALL_MEMORY_KIB = 256 << 10
 _SOON_HOURS = 24.0
@@ -59,9 +61,8 @@ class Findings:
         for family, regions in self.series.families().items():
             if only in (None, family):
                 found += self._of_family(family, regions)
-        found = self._without_exchanges(found)
         if only is None and self.total.verdict is Verdict.GROWING and not any(f.trend.verdict is Verdict.GROWING for f in found):
-            found += self._of_the_whole()
+            found += self._of_the_whole({known.family for known in found})
         if only in (None, MAPPING_COUNT):
             found += self._of_mappings()
         if only in (None, "file", "image"):
@@ -100,6 +101,10 @@ class Findings:
                 found.append(self._finding(family, rest, left, own))
         return [known for known in found if self._matters(known)]
 
+    def is_mostly(self, finding: Finding) -> bool:
+        """Whether the growth of the process is nearly all that of a finding."""
+        return finding.trend.delta >= _MOST_OF_IT * self.total.delta > LEAST_KIB
+
     def _is_large(self, series: Series) -> bool:
         return series.extent >= 0.02 * max(self._end_kib, 1)
 
@@ -124,7 +129,8 @@ class Findings:
         if family in SHARED_FAMILIES and figure is Figure.FOOTPRINT:
             figure = Figure.SHARED
         growing = trend.verdict is Verdict.GROWING
-        limits = limits_of(self._history, self._service, self.series.steps, figure, trend, self._end_kib) if growing else ()
+        seen = self.series.sharers(regions) if figure is Figure.SHARED else 1.0
+        limits = limits_of(self._history, self._service, self.series.steps[-1], figure, trend, self._end_kib, seen) if growing else ()
         if self._runtime is None or self._allocator is None:
             self._runtime, self._allocator = runtime_of(self._service), allocator_of(self._service)
         moving = [known for known in regions if _varies(known)] or list(regions)
@@ -150,30 +156,27 @@ class Findings:
 
     def _matters(self, finding: Finding) -> bool:
         least = _LEAST_SHARE * self._end_kib
-        return finding.trend.delta >= (min(least, _LEAST_URGENT_KIB) if finding.urgent else least)
+        if finding.urgent:
+            least = min(least, _LEAST_CERTAIN_KIB if finding.trend.p < _CERTAIN else _LEAST_URGENT_KIB)
+        return finding.trend.delta >= least
 
     def _share(self, trend: Trend) -> float | None:
         assert self._total_series is not None
         whole = self._gain(self._total_series, trend)
         return min(1.0, trend.delta / whole) if whole > 0 and trend.delta > 0 else None
 
-    def _without_exchanges(self, found: list[Finding]) -> list[Finding]:
-        """Without what grew only because as much went elsewhere in the process: memory that changed its family is no leak."""
-        if self.total.verdict in (Verdict.GROWING, Verdict.TOO_SHORT):
-            return found
-        lost = -sum(known.trend.delta for known in found if known.trend.verdict is Verdict.SHRINKING)
-        gained = sum(known.trend.delta for known in found if known.trend.verdict is Verdict.GROWING)
-        if lost <= 0 or lost < 0.6 * gained:
-            return found
-        return [known for known in found if known.trend.verdict is not Verdict.GROWING]
+    def _of_the_whole(self, judged: set[str]) -> list[Finding]:
+        """The process grows, but no family does it for all of the time: the one that grew most, under the trend of the whole.
 
-    def _of_the_whole(self) -> list[Finding]:
-        """The process grows, but no family does it for all of the time: the one that grew most, under the trend of the whole."""
+        None if one family is nearly all of it, and it is known what that does.
+        """
         assert self._total_series is not None
         gains = {family: self._gain(self.series.sum_of(regions), self.total) for family, regions in self.series.families().items()}
         if not gains:
             return []
         family = max(gains, key=lambda name: gains[name])
+        if family in judged and gains[family] >= _MOST_OF_IT * self.total.delta:
+            return []
         finding = self._finding(family, self.series.families()[family], self._total_series, self.total)
         finding = replace(finding, name=f"in all, most of it {family}", share=1.0)
         return [finding] if self._matters(finding) else []
@@ -186,7 +189,7 @@ class Findings:
         if trend.verdict is not Verdict.GROWING:
             return []
         used = int(series.values[-1])
-        limits = limits_of(self._history, self._service, self.series.steps, Figure.MAPPINGS, trend, used)
+        limits = limits_of(self._history, self._service, self.series.steps[-1], Figure.MAPPINGS, trend, used)
         urgent = fills_within(limits, self._horizon)
         if not urgent and trend.delta < 0.1 * used:
             return []
@@ -210,7 +213,11 @@ class Findings:
             return []
         trend = replace(trend, verdict=Verdict.CACHE)
         evidence, regions = evidence_for_cache(self.series, trend)
-        suggestion = "No leak: the kernel drops these pages when it needs the memory"
+        # Kernel without a block device behind it: tmpfs, but overlayfs, btrfs and NFS as well.
+        may_be_memory = any(self.series.is_on_no_disk(known) for known in regions)
+        suggestion = "No leak: the kernel drops these pages when it needs the memory" + (
+            ", unless the file is on a tmpfs: findmnt -T FILE" * may_be_memory
+        )
         name = _name_of(regions) if regions else "files"
         family = regions[0].region.label.family if regions else "file"
         ids = tuple(known.id for known in regions[:_MOST_REGIONS])

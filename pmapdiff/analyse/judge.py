@@ -22,6 +22,8 @@ _BLOCKS = 60
 _YET_TO_COME = 0.15
 _LEAST_TOOTH = 0.05
 _CHOSEN = 0.92
+_LATE_POINTS = 6
+_BACK = 1.0
 _BEYOND_WANDER = 4.3
 
 
@@ -82,7 +84,7 @@ def _without_teeth(t: Values, y: Values, least: float, teeth: Teeth | None) -> J
         begin, line = found
         if not _comes_to_rest(tb, yb, growth):
             onset = int(np.searchsorted(t, tb[begin]))
-            return Judgement(Verdict.GROWING, onset, line, float(y[-1] - y[onset]))
+            return Judgement(Verdict.GROWING, onset, _lately(tb[begin:], yb[begin:], line), float(y[-1] - y[onset]))
         return Judgement(Verdict.PLATEAU, _begin_of(t, y, growth), None, growth)
     lowest = _lowest_rise(t, y, teeth)
     if lowest is not None and lowest.rise > least:
@@ -91,12 +93,19 @@ def _without_teeth(t: Values, y: Values, least: float, teeth: Teeth | None) -> J
         return Judgement(Verdict.STABLE)
     if growth < 0:
         line_down = sustained(t, -y)
-        if line_down is None:
-            return Judgement(Verdict.STEP, _begin_of(t, -y, -growth), None, growth)
-        return Judgement(Verdict.SHRINKING, 0, _mirrored(line_down), growth)
-    largest = np.sort(np.diff(yb))[-2:]
-    verdict = Verdict.STEP if float(largest.sum()) >= 0.8 * max(growth, float(yb[-1] - yb[0])) else Verdict.PLATEAU
-    return Judgement(verdict, _begin_of(t, y, growth), None, growth)
+        if line_down is not None:
+            return Judgement(Verdict.SHRINKING, 0, _mirrored(line_down), growth)
+    sign = 1.0 if growth > 0 else -1.0
+    there = sign * np.diff(yb)
+    back = -float(there[there < 0].sum())
+    if back > _BACK * abs(growth):
+        # It goes there, and back: neither has it come to rest.
+        steady = extent < _LEAST_TOOTH * float(np.median(yb))
+        return Judgement(Verdict.STABLE if steady else Verdict.SAWTOOTH)
+    largest = np.sort(there)[-2:]
+    at_once = float(largest.sum()) >= 0.8 * max(abs(growth), sign * float(yb[-1] - yb[0]))
+    onset = _begin_of(t, sign * y, abs(growth))
+    return Judgement(Verdict.STEP if at_once or growth < 0 else Verdict.PLATEAU, onset, None, growth)
 
 
 def _lasting(t: Values, y: Values, pieces: list[Piece]) -> tuple[int, Line] | None:
@@ -116,6 +125,17 @@ def _lasting(t: Values, y: Values, pieces: list[Piece]) -> tuple[int, Line] | No
                 continue
         return begin, line
     return None
+
+
+def _lately(t: Values, y: Values, line: Line) -> Line:
+    """The line of the last third, where that is another: what a limit is reached by is the present rate."""
+    last = len(t) * 2 // 3
+    if len(t) - last < _LATE_POINTS:
+        return line
+    late = rise(t[last:], y[last:])
+    if late is None or late.low <= 0 or (late.low <= line.slope <= late.high):
+        return line
+    return line._replace(slope=late.slope, low=late.low, high=late.high)
 
 
 def _has_stopped(t: Values, y: Values, growth: float) -> bool:

@@ -95,8 +95,8 @@ class _Judged:
         if self.family is not None:
             return next((v for v in _ORDER if v in verdicts), Verdict.TOO_SHORT if whole is Verdict.TOO_SHORT else Verdict.STABLE)
         if whole is Verdict.GROWING:
-            # It does, but by too little to matter.
-            whole = Verdict.STABLE
+            # It does, but by too little to matter, or it is known what nearly all of it does.
+            whole = self.findings[0].trend.verdict if self.findings and self.looked.is_mostly(self.findings[0]) else Verdict.STABLE
         return Verdict.CACHE if whole is Verdict.STABLE and Verdict.CACHE in verdicts else whole
 
     def suspect(self, kills: Sequence[OomKill], pool: Sequence[_Judged]) -> Suspect:

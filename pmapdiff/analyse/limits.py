@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pmapdiff.align import History, ServiceHistory
 from pmapdiff.analyse.result import Figure, TimeToLimit, Trend
 
@@ -16,24 +18,40 @@ def _until(what: str, limit: int, used: int, trend: Trend) -> TimeToLimit | None
     return TimeToLimit(what, limit, used, left / trend.high, left / trend.low if trend.low > 0 else None)
 
 
-def limits_of(history: History, service: ServiceHistory, steps: tuple[int, ...], figure: Figure, trend: Trend, used: int) -> tuple[TimeToLimit, ...]:
-    """The limits that a growing figure reaches, the next one first: of its last captures that say what they are.
+def limits_of(
+    history: History, service: ServiceHistory, last: int, figure: Figure, trend: Trend, used: int, sharers: float = 1.0
+) -> tuple[TimeToLimit, ...]:
+    """The limits that a growing figure reaches, the next one first: as of step `last`, the last capture, which says what they are.
 
-    `used` is the process's memory in KiB (or the number of its mappings) at the end.
+    `used` is the process's memory in KiB (or the number of its mappings) there; `sharers` is by how many processes growing shared memory is mapped.
     """
-    last = steps[-1]
     ref, capture = history.snapshots[last], service.captures[last]
     found: list[TimeToLimit | None] = []
     if figure is Figure.MAPPINGS:
         return tuple(known for known in [_until("vm.max_map_count", ref.max_map_count or _DEFAULT_MAX_MAP_COUNT, used, trend)] if known)
+    trend = replace(trend, slope=trend.slope * sharers, low=trend.low * sharers, high=trend.high * sharers)
     if capture is not None and capture.cgroup_limit_bytes is not None:
-        # The cgroup holds other processes, too, and its page cache, which goes first.
-        found.append(_until("cgroup limit", capture.cgroup_limit_bytes >> 10, used, trend))
+        found.append(_until("cgroup limit", capture.cgroup_limit_bytes >> 10, max(used, _used_in_cgroup(history, service, last)), trend))
     if ref.mem_total_kib is not None:
         found.append(_until("MemTotal", ref.mem_total_kib, used, trend))
     if figure is Figure.SIZE and service.process.rlimit_as_bytes is not None:
         found.append(_until("RLIMIT_AS", service.process.rlimit_as_bytes >> 10, used, trend))
     return tuple(sorted((known for known in found if known is not None), key=lambda known: known.low_hours))
+
+
+def _used_in_cgroup(history: History, service: ServiceHistory, step: int) -> int:
+    """KiB of the cgroup's memory that its recorded processes hold. Its own count has its page cache as well, which goes before the limit is
+    reached."""
+    cgroup = service.process.cgroup
+    totals = [
+        other.totals[step]
+        for other in history.services
+        if cgroup is not None and other.host == service.host and other.process.cgroup == cgroup and other.totals[step] is not None
+    ]
+    held = sum((known.get("footprint_kib") or 0) for known in totals if known is not None)
+    capture = service.captures[step]
+    usage = None if capture is None or capture.cgroup_usage_bytes is None else capture.cgroup_usage_bytes >> 10
+    return held if usage is None else min(held, usage)
 
 
 def fills_within(limits: tuple[TimeToLimit, ...], horizon_hours: float) -> bool:

@@ -27,6 +27,9 @@ _AVERAGED = 0.75
 # The same chance for the mean of the increments, by Student's t.
 _LEAST_P = 1.5e-4
 _BLOCKS = (16, 8)
+# A walk rises so often without ever falling once in 4,096 times.
+_MANY_RISES = 12
+_LATE_RATE = 0.45
 
 
 class Line(NamedTuple):
@@ -76,7 +79,8 @@ def chance_of_walk(crooked: float) -> float:
 def sustained(t: Values, y: Values, chosen: float = 1.0) -> Line | None:
     """The line of a series that rises all the way, so that a random walk is no explanation; else None.
 
-    Either it is straight, also when averaged in blocks (independent noise fades then, a walk does not), or its increments are, all in all, far
+    Either it never falls and goes on to its end, or it is straight, also when averaged in blocks (independent noise fades then, a walk does not),
+    or its increments are, all in all, far
     above their own scatter.
     """
     found = rise(t, y)
@@ -88,6 +92,8 @@ def sustained(t: Values, y: Values, chosen: float = 1.0) -> Line | None:
     never_falls = -float(increments[increments < 0].sum()) < _HARDLY * found.rise
     if found.crooked <= (_NEVER_FALLING if never_falls else _STRICT * chosen) * straight_limit(points):
         return found._replace(p=chance_of_walk(found.crooked))
+    if never_falls and _persists(increments, spans):
+        return found._replace(p=0.5 ** int((increments > 0).sum()))
     if points >= 8:
         rest = increments - found.slope * spans
         scatter = math.sqrt(float(rest @ rest) / (points - 2) * (points - 1))
@@ -100,6 +106,14 @@ def sustained(t: Values, y: Values, chosen: float = 1.0) -> Line | None:
             if averaged is not None and averaged.crooked <= _AVERAGED * chosen * straight_limit(number):
                 return found._replace(p=chance_of_walk(averaged.crooked))
     return None
+
+
+def _persists(increments: Values, spans: Values) -> bool:
+    """Whether it rises nearly all the time to its end, and there not much slower than in all: however crooked, as heaps that grow by doubling are."""
+    last = len(increments) * 2 // 3
+    if int((increments > 0).sum()) < _MANY_RISES or float((increments[last:] > 0).mean()) < 0.6:
+        return False
+    return float(increments[last:].sum() / spans[last:].sum()) >= _LATE_RATE * float(increments.sum() / spans.sum())
 
 
 def blocks(t: Values, y: Values, most: int) -> tuple[Values, Values]:

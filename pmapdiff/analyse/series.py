@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from pmapdiff.align import History, RegionHistory, Samples, ServiceHistory
 from pmapdiff.analyse.lines import Values
 from pmapdiff.analyse.result import Figure
-from pmapdiff.model import FIGURE_INDEX, Status, Totals
+from pmapdiff.model import FIGURE_INDEX, Figures, Status, Totals
 
 _WHOLE = (Status.COMPLETE, Status.MAPS_ONLY)
 FILE_FAMILIES = frozenset({"file", "image", "device", "kernel"})
 SHARED_FAMILIES = frozenset({"shm", "sysv-shm", "memfd"})
 _HOUR_US = 3.6e9
-_FOOTPRINT, _RSS, _SIZE, _ANONYMOUS, _DIRTY, _PRIVATE_DIRTY = (
-    FIGURE_INDEX[f"{name}_kib"] for name in ("footprint", "rss", "size", "anonymous", "dirty", "private_dirty")
+_FOOTPRINT, _RSS, _PSS, _SIZE, _ANONYMOUS, _LAZY_FREE = (
+    FIGURE_INDEX[f"{name}_kib"] for name in ("footprint", "rss", "pss", "size", "anonymous", "lazy_free")
 )
 
 
@@ -98,7 +98,7 @@ class ServiceSeries:
         """The figure of the whole process; where it is not the footprint, without files, most of which are page cache."""
         if self.figure is not Figure.FOOTPRINT:
             return self.sum_of([known for family, regions in self._families.items() if family not in FILE_FAMILIES for known in regions])
-        return self._series(self._totals(step).figures[self.index] for step in self.steps)
+        return self._series(_held(self._totals(step).figures, self.index) for step in self.steps)
 
     def mappings(self) -> Series:
         """The number of mappings."""
@@ -140,6 +140,16 @@ class ServiceSeries:
             values += self._column(known.samples, _SIZE)
         return Series(self.hours, values, self.life)
 
+    def sharers(self, regions: Sequence[RegionHistory]) -> float:
+        """By how many processes some regions are mapped at the end, by Rss and Pss; at least 1."""
+        samples = [sample for known in regions if (sample := known.samples[self.steps[-1]]) is not None]
+        rss, pss = (sum(sample.figures[index] or 0 for sample in samples) for index in (_RSS, _PSS))
+        return max(1.0, rss / pss) if pss else 1.0
+
+    def is_on_no_disk(self, known: RegionHistory) -> bool:
+        """Whether no block device is behind a file (major 0), so that it may be memory."""
+        return any(mapping.device is not None and mapping.device.startswith("00:") for mapping in known.region.spans[0][1])
+
     def cached(self) -> Series:
         """Rss that is not in the footprint: pages of files; nothing where that cannot be told."""
         values = np.zeros(len(self.steps))
@@ -153,7 +163,7 @@ class ServiceSeries:
     def _column(self, samples: Samples, index: int | None) -> Values:
         """One figure of a region at each step (the number of its mappings without an index); NaN where it has none."""
         starts = [step for step, _ in samples.runs]
-        amounts = [0.0, *(_amount(sample.figures[index]) if index is not None else float(sample.mappings) for _, sample in samples.runs)]
+        amounts = [0.0, *(float(sample.mappings) if index is None else _amount(_held(sample.figures, index)) for _, sample in samples.runs)]
         steps = np.array(self.steps, dtype=np.int64)
         found: Values = np.array(amounts)[np.searchsorted(np.array(starts, dtype=np.int64), steps, side="right")]
         if len(samples.tables) != len(samples) or len(samples.tables) != len(steps):
@@ -161,6 +171,12 @@ class ServiceSeries:
             tables[np.array(samples.tables, dtype=np.int64)] = True
             found = np.where(tables[steps], found, np.nan)
         return found
+
+
+def _held(figures: Figures, index: int) -> int | None:
+    """A figure; the footprint without what the process has told the kernel to take when it needs it (MADV_FREE, Linux 4.12)."""
+    value = figures[index]
+    return value if index != _FOOTPRINT or value is None else max(0, value - (figures[_LAZY_FREE] or 0))
 
 
 def _amount(value: int | None) -> float:

@@ -14,6 +14,8 @@ from pmapdiff.analyse.lines import Line, Values, despike, noise, rise, straight_
 _LOWS, _LOWS_CROOKED = (3, 4, 5, 6, 7, 8), (0.04, 0.124, 0.245, 0.29, 0.34, 0.36)
 _BOTH, _BOTH_CROOKED = (3, 4, 5, 6, 8), (0.13, 0.24, 0.35, 0.40, 0.45)
 _STRICT = 0.6
+_CERTAIN = 5e-4
+_LEAST_OF_TOOTH = 0.03
 _Leg = tuple[int, int]
 
 
@@ -106,9 +108,10 @@ def rising_under(t: Values, y: Values, teeth: Teeth) -> tuple[Line, list[int]] |
     if under is None or (count < 5 and not teeth.sharp):
         return None
     limit = float(np.interp(count, _LOWS, _LOWS_CROOKED)) if teeth.sharp else _STRICT * straight_limit(count)
-    if under.rise > least and under.crooked <= limit:
-        # Of values without any order a part in proportion to this power is as straight.
-        return under._replace(p=0.01 * (under.crooked / limit) ** (count - 2)), lows
+    # Of values without any order a part in proportion to this power is as straight. What is that straight is not off by much, however high the teeth.
+    p = 0.01 * (under.crooked / limit) ** (count - 2)
+    if under.crooked <= limit and under.rise > (least if p > _CERTAIN else _LEAST_OF_TOOTH * height):
+        return under._replace(p=p), lows
     if teeth.sharp and len(highs) >= 3:
         over = rise(t[highs], y[highs])
         limit = float(np.interp(min(count, len(highs)), _BOTH, _BOTH_CROOKED))
