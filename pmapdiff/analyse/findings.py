@@ -12,8 +12,8 @@ from pmapdiff.analyse.advice import Allocator, Runtime, allocator_of, runtime_of
 from pmapdiff.analyse.evidence import evidence_for, evidence_for_cache, evidence_for_mappings
 from pmapdiff.analyse.limits import fills_within, limits_of
 from pmapdiff.analyse.lives import trend_of
-from pmapdiff.analyse.result import Figure, Finding, Trend, Verdict
-from pmapdiff.analyse.series import FILE_FAMILIES, SHARED_FAMILIES, Series, ServiceSeries
+from pmapdiff.analyse.result import Figure, Finding, TimeToLimit, Trend, Verdict
+from pmapdiff.analyse.series import BOUNDED_FAMILIES, FILE_FAMILIES, SHARED_FAMILIES, Series, ServiceSeries
 from pmapdiff.text import printable
 
 MAPPING_COUNT = "mapping-count"
@@ -131,6 +131,10 @@ class Findings:
         growing = trend.verdict is Verdict.GROWING
         seen = self.series.sharers(regions) if figure is Figure.SHARED else 1.0
         limits = limits_of(self._history, self._service, self.series.steps[-1], figure, trend, self._end_kib, seen) if growing else ()
+        room = self.series.room(regions, trend.delta) if growing and family in BOUNDED_FAMILIES else None
+        ends = room is not None and all(room < known.limit - known.used for known in limits)
+        if ends:
+            limits = ()
         if self._runtime is None or self._allocator is None:
             self._runtime, self._allocator = runtime_of(self._service), allocator_of(self._service)
         moving = [known for known in regions if _varies(known)] or list(regions)
@@ -145,12 +149,12 @@ class Findings:
             evidence=(*trend.words, *evidence_for(self.series, family, moving, series, trend)),
             suggestion=suggestion_for(family, self._runtime, self._allocator, self._service.process) if growing else "",
             region_ids=tuple(known.id for known in moving[:_MOST_REGIONS]),
-            urgent=growing and self._is_urgent(limits, trend),
+            urgent=growing and not ends and self._is_urgent(limits, trend),
         )
 
-    def _is_urgent(self, limits: tuple[object, ...], trend: Trend) -> bool:
+    def _is_urgent(self, limits: tuple[TimeToLimit, ...], trend: Trend) -> bool:
         if limits:
-            return fills_within(limits, self._horizon)  # type: ignore[arg-type]
+            return fills_within(limits, self._horizon)
         # Nobody knows how much there is: would it be twice as large in that time?
         return trend.slope * self._horizon >= max(self._end_kib, _SMALL_MEMORY_KIB)
 

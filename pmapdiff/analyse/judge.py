@@ -21,10 +21,10 @@ _BLOCKS = 60
 # A rise that is nearer to its end than this may as well be over.
 _YET_TO_COME = 0.15
 _LEAST_TOOTH = 0.05
-_CHOSEN = 0.92
-_LATE_POINTS = 6
+_CHOSEN = 0.8
+_LATE_POINTS, _OTHER_RATE = 6, 0.25
 _BACK = 1.0
-_BEYOND_WANDER = 4.3
+_BEYOND_WANDER = 4.5
 
 
 class Judgement(NamedTuple):
@@ -61,7 +61,7 @@ def judge(t: Values, y: Values, least: float) -> Judgement:
         line, lows = lasting
         return Judgement(Verdict.GROWING, lows[0], line, float(y[lows[-1]] - y[lows[0]]), teeth)
     last = teeth.last_low
-    if y[-1] - y[last] > 2 * teeth.height(y) and len(y) - last >= 8:
+    if y[-1] - y[last] > (2 if teeth.sharp else 3) * teeth.height(y) and len(y) - last >= 8:
         # It has left all teeth behind.
         later = _without_teeth(t[last:], y[last:], least, None)
         return later._replace(onset=None if later.onset is None else later.onset + last)
@@ -82,7 +82,8 @@ def _without_teeth(t: Values, y: Values, least: float, teeth: Teeth | None) -> J
     found = _lasting(tb, yb, pieces)
     if found is not None and found[1].rise > least:
         begin, line = found
-        if not _comes_to_rest(tb, yb, growth):
+        since = float(yb[-1] - yb[begin])
+        if not _comes_to_rest(tb, yb, growth) and not (begin and _comes_to_rest(tb[begin:], yb[begin:], since)):
             onset = int(np.searchsorted(t, tb[begin]))
             return Judgement(Verdict.GROWING, onset, _lately(tb[begin:], yb[begin:], line), float(y[-1] - y[onset]))
         return Judgement(Verdict.PLATEAU, _begin_of(t, y, growth), None, growth)
@@ -133,7 +134,7 @@ def _lately(t: Values, y: Values, line: Line) -> Line:
     if len(t) - last < _LATE_POINTS:
         return line
     late = rise(t[last:], y[last:])
-    if late is None or late.low <= 0 or (late.low <= line.slope <= late.high):
+    if late is None or late.low <= 0 or late.low <= line.slope <= late.high or abs(late.slope / line.slope - 1) < _OTHER_RATE:
         return line
     return line._replace(slope=late.slope, low=late.low, high=late.high)
 
@@ -156,7 +157,7 @@ def _wander(t: Values, y: Values, pieces: list[Piece], until: int) -> float:
     away = np.clip(away, -bound, bound)
     own = float(away @ away) / len(away)
     following = float(away[1:] @ away[:-1]) / len(away) if len(away) >= 10 else 0.0
-    return float(np.sqrt(max(own + 1.6 * following, 0.15 * own)))
+    return float(np.sqrt(max(own + 1.6 * following, 0.25 * own)))
 
 
 def _comes_to_rest(t: Values, y: Values, growth: float) -> bool:
@@ -188,8 +189,8 @@ def _lowest_rise(t: Values, y: Values, teeth: Teeth | None) -> Line | None:
     line = rise(tb, yb)
     if line is None or line.rise <= 0.25 * float(np.ptp(y)) or _has_stopped(tb, yb, line.rise):
         return None
-    sharp = teeth is not None and teeth.sharp and len(teeth.falls) >= 4
-    limit = 0.28 if sharp else 0.55 * straight_limit(number)
+    sharp = teeth is not None and teeth.sharp and len(teeth.falls) >= 6
+    limit = 0.28 if sharp else 0.35 * straight_limit(number)
     return line._replace(p=chance_of_walk(line.crooked)) if line.crooked <= limit else None
 
 

@@ -40,8 +40,7 @@ def limits_of(
 
 
 def _used_in_cgroup(history: History, service: ServiceHistory, step: int) -> int:
-    """KiB of the cgroup's memory that its recorded processes hold. Its own count has its page cache as well, which goes before the limit is
-    reached."""
+    """KiB of the cgroup's memory that its recorded processes hold; its own count has page cache as well, which goes before the limit is reached."""
     cgroup = service.process.cgroup
     totals = [
         other.totals[step]

@@ -25,7 +25,7 @@ _POINTS, _CROOKED = (5, 6, 8, 10, 15), (0.075, 0.080, 0.095, 0.105, 0.125)
 _STRICT, _NEVER_FALLING, _HARDLY = 0.75, 1.2, 0.02
 _AVERAGED = 0.75
 # The same chance for the mean of the increments, by Student's t.
-_LEAST_P = 1.5e-4
+_LEAST_P = 6e-5
 _BLOCKS = (16, 8)
 # A walk rises so often without ever falling once in 4,096 times.
 _MANY_RISES = 12

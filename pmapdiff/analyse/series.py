@@ -21,6 +21,8 @@ from pmapdiff.model import FIGURE_INDEX, Figures, Status, Totals
 _WHOLE = (Status.COMPLETE, Status.MAPS_ONLY)
 FILE_FAMILIES = frozenset({"file", "image", "device", "kernel"})
 SHARED_FAMILIES = frozenset({"shm", "sysv-shm", "memfd"})
+# What was mapped at once and is used bit by bit ends where it ends; allocators and runtimes reserve more when they have used up what they had.
+BOUNDED_FAMILIES = frozenset({*SHARED_FAMILIES, "anon", "image", "stack"})
 _HOUR_US = 3.6e9
 _FOOTPRINT, _RSS, _PSS, _SIZE, _ANONYMOUS, _LAZY_FREE = (
     FIGURE_INDEX[f"{name}_kib"] for name in ("footprint", "rss", "pss", "size", "anonymous", "lazy_free")
@@ -139,6 +141,14 @@ class ServiceSeries:
         for known in regions:
             values += self._column(known.samples, _SIZE)
         return Series(self.hours, values, self.life)
+
+    def room(self, regions: Sequence[RegionHistory], delta: float) -> float | None:
+        """How many KiB of some regions are mapped and not used yet, where they grew by `delta` KiB without their address space; else None."""
+        sizes = self.sizes_of(regions).values
+        if not len(sizes) or np.isnan(sizes[[0, -1]]).any() or sizes[-1] - sizes[0] >= 0.1 * max(delta, 1):
+            return None
+        used = sum((sample.figures[_RSS] or 0) for known in regions if (sample := known.samples[self.steps[-1]]) is not None)
+        return max(0.0, float(sizes[-1]) - used)
 
     def sharers(self, regions: Sequence[RegionHistory]) -> float:
         """By how many processes some regions are mapped at the end, by Rss and Pss; at least 1."""
