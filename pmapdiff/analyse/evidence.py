@@ -50,7 +50,8 @@ def _course(values: Series, trend: Trend) -> str:
     if trend.verdict is Verdict.SHRINKING:
         return f"from {format_kib(round(float(known[0])))} to {format_kib(round(last))}"
     if trend.verdict is Verdict.STEP:
-        return f"from {format_kib(round(float(known[0])))} to {format_kib(round(last))} at a stroke; since then it keeps that size"
+        stays = abs(float(known[-3:].min()) - last) <= 0.1 * abs(trend.delta)
+        return f"from {format_kib(round(float(known[0])))} to {format_kib(round(last))} at a stroke" + ("; since then it keeps that size" * stays)
     ends = f"from {format_kib(round(float(known[0])))} to {format_kib(round(last))}"
     most = f", at most {format_kib(round(high))}" if high > 1.05 * last else ""
     return f"{ends}{most}; {'it grows more and more slowly' if trend.low > 0 else 'it has come to rest'}"
@@ -100,6 +101,8 @@ def _one_grew(known: RegionHistory, before: int, after: int) -> str:
     assert one is not None
     assert other is not None
     size = f"from {format_kib(one.figures[_SIZE])} to {format_kib(other.figures[_SIZE])}"
+    if format_kib(one.figures[_SIZE]) == format_kib(other.figures[_SIZE]):
+        size = f"by {format_kib((other.figures[_SIZE] or 0) - (one.figures[_SIZE] or 0))}, to {format_kib(other.figures[_SIZE])}"
     if one.end == other.end and one.start != other.start:
         return f"one region grows downward, its end stays: {size}"
     if one.start == other.start and one.end != other.end:

@@ -21,6 +21,7 @@ _BLOCKS = 60
 # A rise that is nearer to its end than this may as well be over.
 _YET_TO_COME = 0.15
 _LEAST_TOOTH = 0.05
+_LARGE, _FOLLOWS = 0.2, 0.25
 _CHOSEN = 0.8
 _LATE_POINTS, _OTHER_RATE = 6, 0.25
 _BACK = 1.0
@@ -91,7 +92,7 @@ def _without_teeth(t: Values, y: Values, least: float, teeth: Teeth | None) -> J
     if lowest is not None and lowest.rise > least:
         return Judgement(Verdict.GROWING, 0, lowest, lowest.rise, teeth)
     if abs(growth) <= max(4 * noise(y), 0.25 * float(np.ptp(y)), least):
-        return Judgement(Verdict.STABLE)
+        return Judgement(Verdict.SAWTOOTH if _goes_up_and_down(y) else Verdict.STABLE)
     if growth < 0:
         line_down = sustained(t, -y)
         if line_down is not None:
@@ -140,9 +141,17 @@ def _lately(t: Values, y: Values, line: Line) -> Line:
 
 
 def _has_stopped(t: Values, y: Values, growth: float) -> bool:
-    """Whether its last quarter took more than half of the time."""
-    below = np.flatnonzero(y < y[-1] - 0.25 * growth)
-    since = t[below[-1]] if len(below) else t[0]
+    """Whether its last quarter took more than half of the time, or hardly anything came in the last quarter of the time."""
+    quarter = t[-1] - 0.25 * (t[-1] - t[0])
+    if int((t > quarter).sum()) >= _LATE_POINTS - 1 and float(np.median(y[-3:]) - np.interp(quarter, t, y)) < 0.05 * growth:
+        return True
+    level = y[-1] - 0.25 * growth
+    below = np.flatnonzero(y < level)
+    if not len(below):
+        return True
+    last = int(below[-1])
+    # It passed the level between two samples, which may be far from each other.
+    since = t[last] + (t[last + 1] - t[last]) * (level - y[last]) / (y[last + 1] - y[last]) if last + 1 < len(t) else t[last]
     return bool(t[-1] - since > 0.5 * (t[-1] - t[0]))
 
 
@@ -166,7 +175,10 @@ def _comes_to_rest(t: Values, y: Values, growth: float) -> bool:
         return False
     count = len(t)
     slack = 0.1 * count * max(noise(y), 0.003 * float(np.ptp(y))) ** 2
-    resting, corner, straight, both = saturating(t, y), hinge(t, y), line_squares(t, y), warm_up_and_line(t, y)
+    straight = line_squares(t, y)
+    if straight <= slack:
+        return False
+    resting, corner, both = saturating(t, y), hinge(t, y), warm_up_and_line(t, y)
     tail = _tail(t, corner)
     if resting.growth < _YET_TO_COME * growth:
         going_on = [straight, *([corner.squares] if tail > 0.1 * growth else []), *([both.squares] if both.growth > 0.15 * growth else [])]
@@ -192,6 +204,13 @@ def _lowest_rise(t: Values, y: Values, teeth: Teeth | None) -> Line | None:
     sharp = teeth is not None and teeth.sharp and len(teeth.falls) >= 6
     limit = 0.28 if sharp else 0.35 * straight_limit(number)
     return line._replace(p=chance_of_walk(line.crooked)) if line.crooked <= limit else None
+
+
+def _goes_up_and_down(y: Values) -> bool:
+    """Whether it varies by a good part of itself, each value following the one before: noise does not."""
+    away = y - y.mean()
+    power = float(away @ away)
+    return float(np.ptp(y)) >= _LARGE * float(np.median(y)) and power > 0 and float(away[1:] @ away[:-1]) / power >= _FOLLOWS
 
 
 def _mirrored(line: Line) -> Line:

@@ -13,7 +13,8 @@ _LEAST_POINTS = 4
 # A piece costs as much as a Bayesian information criterion would charge for its three numbers, and somewhat more.
 _PENALTY = 3.0
 _TIMES = (0.04, 0.07, 0.1, 0.14, 0.2, 0.27, 0.35, 0.45, 0.6, 0.8)
-_SHAPES = (0.6, 0.8, 1.0, 1.4)
+# Below 1 it begins steeply, above 1 it begins slowly: the last ones are like an S.
+_SHAPES = (0.6, 0.8, 1.0, 1.4, 2.0, 3.5)
 _WARM_UPS = (0.02, 0.03, 0.04, 0.055, 0.07, 0.1, 0.14, 0.2)
 
 
