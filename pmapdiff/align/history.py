@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from pmapdiff import model
 from pmapdiff.align.buckets import BUILT_IN, Classifier
-from pmapdiff.align.families import explain
+from pmapdiff.align.families import Explainer
 from pmapdiff.align.lineage import RULES
 from pmapdiff.align.pairing import Match, are_saved_tables, judge_saved, pair_processes
 from pmapdiff.align.samples import NOT_THERE, Sample, Samples
 from pmapdiff.align.series import Follower, Region
 from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
-from pmapdiff.model.counters import sum_figures
+from pmapdiff.model.mapping import figures_together
 
 
 class Incarnation(NamedTuple):
@@ -68,6 +68,20 @@ class History:
     services: tuple[ServiceHistory, ...]
 
 
+# The tables of so many snapshots are followed together, each process by itself: more would only cost memory. What is known of one is at hand then;
+# of all processes of a host it is more than the caches of a processor hold.
+_TOGETHER = 16
+
+
+class _Waiting(NamedTuple):
+    """A capture whose table is still to be followed: in which step, and whether it is of another incarnation than the one before."""
+
+    step: int
+    capture: Capture
+    mappings: Sequence[model.Mapping]
+    restarted: bool
+
+
 @dataclass(slots=True)
 class _Service:
     process: ProcessInfo
@@ -77,9 +91,15 @@ class _Service:
     captures: dict[int, Capture] = field(default_factory=dict)
     totals: dict[int, Totals] = field(default_factory=dict)
     follower: Follower = field(default_factory=Follower)
+    explainer: Explainer = field(default_factory=Explainer)
     tables: list[int] = field(default_factory=list)
     table: MappingTable | None = None
+    # What the families of its last table depend on besides the places of its mappings, and they themselves, as found and as shown.
+    judged_by: tuple[int | None, ProcessInfo] | None = None
+    families: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
     restarted: bool = False
+    waiting: list[_Waiting] = field(default_factory=list)
 
     @property
     def last(self) -> Capture:
@@ -108,11 +128,17 @@ def trace(
         last_seen = {capture.process.identity: snapshot.ref.taken_at_us for snapshot in snapshots for capture in snapshot.captures}
     refs: list[SnapshotRef] = []
     by_host: dict[str, _Services] = defaultdict(_Services)
+    waiting: list[_Service] = []
     for step, snapshot in enumerate(snapshots):
         refs.append(snapshot.ref)
         services = by_host["" if across_hosts else snapshot.ref.host]
         for number, capture, match in services.assign(snapshot, last_seen, same):
-            _add(services.note(number, step, capture.process, match, snapshot.ref.host), step, snapshot.ref, capture, classifier)
+            service = services.note(number, step, capture.process, match, snapshot.ref.host)
+            if _add(service, step, snapshot.ref, capture) and len(service.waiting) == 1:
+                waiting.append(service)
+        if step % _TOGETHER == _TOGETHER - 1:
+            _follow(waiting, classifier)
+    _follow(waiting, classifier)
     return History(tuple(refs), tuple(_history(service, refs) for services in by_host.values() for service in services.known))
 
 
@@ -197,21 +223,48 @@ def _keys_of(process: ProcessInfo) -> list[Hashable]:
     return [(number, key) for number, rule in enumerate(RULES) if (key := rule(process)) is not None]
 
 
-def _add(service: _Service, step: int, ref: SnapshotRef, capture: Capture, classifier: Classifier) -> None:
+def _add(service: _Service, step: int, ref: SnapshotRef, capture: Capture) -> bool:
+    """Note a capture; gives whether its table is still to be followed."""
     service.process, service.host, service.seen_us = capture.process, ref.host, ref.taken_at_us
     service.captures[step] = capture._replace(table=None)
     table, sums = capture.table, capture.sums
     if sums is not None:
         service.totals[step] = sums
     if table is None:
-        return
-    if table is not service.table or service.restarted:
-        verdicts = explain(table.mappings, capture.threads)
-        families = [verdict.family for verdict in verdicts]
-        shown = [verdict.family for verdict in classifier.override(verdicts, table.mappings, capture.process)]
-        service.follower.add(step, table.mappings, families, shown, same_process=not service.restarted)
+        return False
+    differs = table is not service.table or service.restarted
+    if differs:
+        service.waiting.append(_Waiting(step, capture, table.mappings, service.restarted))
     service.tables.append(step)
     service.table, service.restarted = table, False
+    return differs
+
+
+def _follow(services: list[_Service], classifier: Classifier) -> None:
+    """Follow the tables that wait, and wait for no more."""
+    for service in services:
+        for item in service.waiting:
+            _follow_table(service, item, classifier)
+        service.waiting.clear()
+    services.clear()
+
+
+def _follow_table(service: _Service, item: _Waiting, classifier: Classifier) -> None:
+    step, capture, mappings, restarted = item
+    changed = None if restarted else service.follower.changes(mappings)
+    judged_by = (capture.threads, capture.process)
+    stays = changed is not None and not changed.gone and not changed.new
+    if not stays or judged_by != service.judged_by:
+        verdicts = service.explainer.explain(mappings, capture.threads)
+        families = [verdict.family for verdict in verdicts]
+        overridden = classifier.override(verdicts, mappings, capture.process)
+        shown = families if overridden is verdicts else [verdict.family for verdict in overridden]
+        stays = stays and (families, shown) == (service.families, service.shown)
+        service.judged_by, service.families, service.shown = judged_by, families, shown
+    if stays and changed is not None:
+        service.follower.recount(step, mappings, changed.counted, service.shown)
+    else:
+        service.follower.add(step, mappings, service.families, service.shown, changed, same_process=not restarted)
 
 
 def _history(service: _Service, refs: Sequence[SnapshotRef]) -> ServiceHistory:
@@ -238,6 +291,8 @@ def _history(service: _Service, refs: Sequence[SnapshotRef]) -> ServiceHistory:
 def _sample(mappings: Sequence[model.Mapping]) -> Sample:
     if not mappings:
         return NOT_THERE
-    figures = mappings[0].figures if len(mappings) == 1 else sum_figures(m.figures for m in mappings)
-    end = mappings[0].end if len(mappings) == 1 else max(m.end for m in mappings)
-    return Sample(len(mappings), mappings[0].start, end, figures)
+    if len(mappings) == 1:
+        (mapping,) = mappings
+        # What Sample(…) does, without the call: this line runs for everything that ever changed.
+        return tuple.__new__(Sample, (1, mapping.start, mapping.end, mapping.figures))
+    return Sample(len(mappings), mappings[0].start, max([m.end for m in mappings]), figures_together(mappings))

@@ -69,10 +69,22 @@ def bss_owners(mappings: Sequence[Mapping]) -> dict[int, int]:
     owners = {
         position + 1: position for position in named if position + 1 < len(mappings) and _adjoins_data(mappings[position], mappings[position + 1])
     }
+    return _without_merged(mappings, owners)
+
+
+def bss_owner(mappings: Sequence[Mapping], position: int) -> int | None:
+    """The position of the segment that this mapping is the bss of, as `bss_owners` says; None if it is none."""
+    if not position or not _adjoins_data(mappings[position - 1], mappings[position]):
+        return None
+    return _without_merged(mappings, {position: position - 1}).get(position)
+
+
+def _without_merged(mappings: Sequence[Mapping], owners: dict[int, int]) -> dict[int, int]:
+    """Those of them that are not too large to be a bss alone."""
     large = [position for position in owners if _LIBRARY_BSS_BYTES < mappings[position].end - mappings[position].start <= _HOLE_BYTES]
     if large:
         # The program itself stands below all libraries, and alone. A table without any code does not say which it is.
-        program = next((object_of(mappings[i]) for i in named if "x" in mappings[i].perms and mappings[i].is_file), None)
+        program = next((object_of(m) for m in mappings if "x" in m.perms and m.is_file), None)
         for position in large if program is not None else ():
             owner = mappings[owners[position]]
             if object_of(owner) != program and not _LARGE_BSS.match(basename(owner.name)):

@@ -44,12 +44,17 @@ def unequal_parts(before: Sequence[Mapping], after: Sequence[Mapping]) -> tuple[
         if before[first:i] != after[other:j]:
             ours.extend(range(first, i))
             theirs.extend(range(other, j))
+    return with_files(before, ours, after, theirs)
+
+
+def with_files(before: Sequence[Mapping], ours: list[int], after: Sequence[Mapping], theirs: list[int]) -> tuple[list[int], list[int]]:
+    """These positions, and those of all mappings of a file of which something among them came or went."""
     files = ({(m.start, m.end, m.name) for m in map(table.__getitem__, rows) if m.is_file} for table, rows in ((before, ours), (after, theirs)))
     changed = {object_name(name) for _, _, name in next(files) ^ next(files)}
-    return (_with_files(before, ours, changed), _with_files(after, theirs, changed)) if changed else (ours, theirs)
+    return (_of_files(before, ours, changed), _of_files(after, theirs, changed)) if changed else (ours, theirs)
 
 
-def _with_files(table: Sequence[Mapping], positions: list[int], names: set[bytes]) -> list[int]:
+def _of_files(table: Sequence[Mapping], positions: list[int], names: set[bytes]) -> list[int]:
     """These positions, and those of all mappings of files of these names."""
     known = set(positions)
     more = [i for i, m in enumerate(table) if m.name and i not in known and object_name(m.name) in names]

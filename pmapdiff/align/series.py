@@ -15,8 +15,9 @@ from typing import NamedTuple
 from pmapdiff.align.by_name import align_by_name, hold_sums
 from pmapdiff.align.component import Component
 from pmapdiff.align.incarnation import align_incarnations
-from pmapdiff.align.labels import bss_owners, display_name, speaker
-from pmapdiff.align.same_process import align_same_process, unequal_parts
+from pmapdiff.align.labels import bss_owner, display_name, speaker
+from pmapdiff.align.places import Changes, Places, changes, without
+from pmapdiff.align.same_process import align_same_process, unequal_parts, with_files
 from pmapdiff.align.sets import DisjointSets
 from pmapdiff.model import Mapping
 from pmapdiff.text import decode
@@ -99,26 +100,47 @@ class Follower:
         self._tracks: list[_Track] = []
         self._sets = DisjointSets(0)
         self._guessed: list[int] = []
+        self._places: Places | None = None
+        self._members: dict[int, list[int]] | None = None
 
-    def add(self, step: int, table: Sequence[Mapping], families: Sequence[str], shown: Sequence[str] | None = None, *, same_process: bool) -> None:
+    def add(
+        self,
+        step: int,
+        table: Sequence[Mapping],
+        families: Sequence[str],
+        shown: Sequence[str] | None = None,
+        changed: Changes | None = None,
+        *,
+        same_process: bool,
+    ) -> None:
         """The next table, with the family of each mapping; `same_process` says that addresses mean the same as in the one before.
 
-        `shown` are the families to report, where they are others.
+        `shown` are the families to report, where they are others. `changed` is what `changes` says of the table, if that is known.
         """
         if table is self._table and same_process:
             return
+        ours, theirs = list(range(len(self._table))), list(range(len(table)))
+        counted: list[int] = []
+        places = None
         if hold_sums(self._table, table):
-            ours, theirs = list(range(len(self._table))), list(range(len(table)))
             found: Iterable[Component] = align_by_name(self._table, table)
         elif same_process:
-            ours, theirs = unequal_parts(self._table, table)
+            changed = changed or self.changes(table)
+            followed = None if self._places is None or changed is None else self._places.follow(table, families, changed)
+            if followed is None or changed is None:
+                ours, theirs = unequal_parts(self._table, table)
+            else:
+                places, parts = followed
+                ours = [i for part in parts for i in range(*part.ours)]
+                theirs = [j for part in parts for j in range(*part.theirs)]
+                ours, theirs = with_files(self._table, ours, table, theirs)
+                counted = sorted(set(changed.counted).difference(theirs))
             found = align_same_process(
                 [self._table[i] for i in ours],
                 [table[j] for j in theirs],
                 ([self._families[i] for i in ours], [families[j] for j in theirs]),
             )
         else:
-            ours, theirs = list(range(len(self._table))), list(range(len(table)))
             found = align_incarnations(self._table, table)
         tracks = self._carried_over(ours, theirs, len(table))
         touched: set[int] = set()
@@ -144,34 +166,78 @@ class Follower:
                 tracks[theirs[j]] = track
             touched.add(track)
         self._table, self._families, self._track_of = table, families, tracks
+        self._places, self._members = Places.of(table, families) if places is None else places, None
+        touched |= self._join_neighbours(counted)
+        touched.update([tracks[position] for position in counted])
         self._note(step, touched, families if shown is None else shown)
+
+    def changes(self, table: Sequence[Mapping]) -> Changes | None:
+        """How this table of the same process differs from the last one; None if that is not simple to say."""
+        return None if self._places is None else changes(self._table, table)
+
+    def recount(self, step: int, table: Sequence[Mapping], counted: Sequence[int], shown: Sequence[str]) -> None:
+        """The next table, which differs from the last one in these counters alone, of the same families: what `add` would do, in less time."""
+        self._table = table
+        several = self._join_neighbours(counted)
+        members = self._members_of_tracks()
+        for position in counted:
+            track = self._track_of[position]
+            if len(members[track]) == 1:
+                known, mapping = self._tracks[track], table[position]
+                known.spans.append((step, (mapping,)))
+                # Nothing that people call a file by is a counter; whether memory is a bss depends on others, too.
+                if not mapping.name or known.speaker is None or known.speaker.family != shown[position]:
+                    known.speaker = self._speaker_at(position, shown)
+            else:
+                several.add(track)
+        self._note(step, several, shown)
+
+    def _join_neighbours(self, positions: Sequence[int]) -> set[int]:
+        """Join what counts as one with each other where these mappings are; gives the tracks of which that made one."""
+        tracks = self._track_of
+        touched: set[int] = set()
+        for rows in self._places.joined_around(positions) if self._places is not None else ():
+            members = {tracks[row] for row in rows}
+            if len(members) > 1:
+                touched |= members
+                whole = tracks[rows[0]]
+                for row in rows:
+                    self._sets.join(whole, tracks[row])
+                    tracks[row] = whole
+                self._members = None
+        return touched
+
+    def _members_of_tracks(self) -> dict[int, list[int]]:
+        """The positions of each track in the last table."""
+        if self._members is None:
+            self._members = defaultdict(list)
+            for position, track in enumerate(self._track_of):
+                self._members[track].append(position)
+        return self._members
 
     def _carried_over(self, ours: Sequence[int], theirs: Sequence[int], size: int) -> list[int]:
         """The tracks of the mappings that are what they were, in their places; what is not carried over is -1."""
         tracks = [-1] * size
-        gone, new = set(ours), set(theirs)
-        kept = [track for i, track in enumerate(self._track_of) if i not in gone]
-        for j, track in zip([j for j in range(size) if j not in new], kept, strict=True):
-            tracks[j] = track
+        kept = iter(without(self._track_of, ours))
+        for j in without(range(size), theirs):
+            tracks[j] = next(kept)
         return tracks
 
     def _note(self, step: int, touched: set[int], families: Sequence[str]) -> None:
-        members: dict[int, list[int]] = defaultdict(list)
-        for position, track in enumerate(self._track_of):
-            if track in touched:
-                members[track].append(position)
-        owners = bss_owners(self._table) if members else {}
+        table, members = self._table, self._members_of_tracks() if touched else {}
         for track in touched:
-            positions = members.get(track, [])
-            mappings = tuple([self._table[p] for p in positions])
+            positions = members.get(track, ())
+            mappings = tuple([table[p] for p in positions])
             known = self._tracks[track]
             if positions:
-                position = positions[0] if len(positions) == 1 else positions[speaker(mappings)]
-                owner = owners.get(position)
-                known.speaker = _Speaker(self._table[position], families[position], None if owner is None else self._table[owner])
+                known.speaker = self._speaker_at(positions[0] if len(positions) == 1 else positions[speaker(mappings)], families)
             if known.spans and known.spans[-1][1] == mappings:
                 continue
             known.spans.append((step, mappings))
+
+    def _speaker_at(self, position: int, families: Sequence[str]) -> _Speaker:
+        owner = bss_owner(self._table, position)
+        return _Speaker(self._table[position], families[position], None if owner is None else self._table[owner])
 
     def regions(self) -> list[Region]:
         """All regions of the series so far, in the order in which they came, by address."""

@@ -18,6 +18,8 @@ from pmapdiff.analyse.teeth import Teeth, find_teeth, rising_under
 
 LEAST_POINTS = 5
 _BLOCKS = 60
+# Every pair of points has a slope: of more of them there would be too many, and no more to learn.
+_MANY_BLOCKS = 120
 # A rise that is nearer to its end than this may as well be over.
 _YET_TO_COME = 0.15
 _LEAST_TOOTH = 0.05
@@ -47,10 +49,10 @@ def judge(t: Values, y: Values, least: float) -> Judgement:
         return Judgement(Verdict.TOO_SHORT)
     if float(np.ptp(y)) <= least:
         return Judgement(Verdict.STABLE)
-    slope, intercept, _, _ = fit(t, y)
+    slope, intercept, _, _ = fit(*blocks(t, y, _MANY_BLOCKS))
     rest = y - intercept - slope * t
     teeth = find_teeth(t, y, rest)
-    straight = float(np.ptp(rest)) < 0.3 * float(np.ptp(y)) and sustained(t, despike(y)) is not None
+    straight = float(np.ptp(rest)) < 0.3 * float(np.ptp(y)) and sustained(*blocks(t, despike(y), _MANY_BLOCKS)) is not None
     if teeth is None or straight:
         return _without_teeth(t, y, least, teeth)
     # Noise about a curve has ups and downs as well; but the last of sharp teeth is no growth that has just begun.
@@ -94,7 +96,7 @@ def _without_teeth(t: Values, y: Values, least: float, teeth: Teeth | None) -> J
     if abs(growth) <= max(4 * noise(y), 0.25 * float(np.ptp(y)), least):
         return Judgement(Verdict.SAWTOOTH if _goes_up_and_down(y) else Verdict.STABLE)
     if growth < 0:
-        line_down = sustained(t, -y)
+        line_down = sustained(tb, -yb)
         if line_down is not None:
             return Judgement(Verdict.SHRINKING, 0, _mirrored(line_down), growth)
     sign = 1.0 if growth > 0 else -1.0

@@ -120,15 +120,25 @@ def blocks(t: Values, y: Values, most: int) -> tuple[Values, Values]:
     """At most so many points: mean times and median values of neighbours."""
     if len(t) <= most:
         return t, y
-    parts = list(zip(np.array_split(t, most), np.array_split(y, most), strict=True))
-    return np.array([a.mean() for a, _ in parts]), np.array([np.median(b) for _, b in parts])
+    times = np.concatenate([part.mean(axis=1) for part in _parts(t, most)])
+    return times, np.concatenate([np.median(part, axis=1) for part in _parts(y, most)])
 
 
 def lower_blocks(t: Values, y: Values, number: int) -> tuple[Values, Values]:
     """The lowest value of each of so many blocks, and when it was."""
-    parts = zip(np.array_split(t, number), np.array_split(y, number), strict=True)
-    lowest = [(a[i], b[i]) for a, b in parts for i in (int(np.argmin(b)),)]
-    return np.array([moment for moment, _ in lowest]), np.array([value for _, value in lowest])
+    lowest = [np.argmin(part, axis=1)[:, None] for part in _parts(y, number)]
+    times, values = (
+        np.concatenate([np.take_along_axis(part, at, axis=1)[:, 0] for part, at in zip(_parts(array, number), lowest, strict=True)])
+        for array in (t, y)
+    )
+    return times, values
+
+
+def _parts(array: Values, number: int) -> list[Values]:
+    """The array in so many parts of neighbours: the first ones, which have one more than the others, as rows, and the others as rows."""
+    size, longer = divmod(len(array), number)
+    cut = longer * (size + 1)
+    return [part for part in (array[:cut].reshape(longer, size + 1), array[cut:].reshape(number - longer, size)) if part.size]
 
 
 def noise(y: Values) -> float:

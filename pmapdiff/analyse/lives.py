@@ -8,13 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from pmapdiff.analyse.judge import LEAST_POINTS, Judgement, judge
-from pmapdiff.analyse.lines import Line, Values, fit, sustained
+from pmapdiff.analyse.lines import Line, Values, blocks, fit, sustained
 from pmapdiff.analyse.result import Trend, Verdict
 from pmapdiff.analyse.series import Series
 from pmapdiff.units import plural
 
 # An incarnation with so many points speaks for itself.
 _ENOUGH = 8
+_MOST_POINTS = 120
 _HOUR_US = 3.6e9
 
 
@@ -65,7 +66,7 @@ def _trend(found: Judgement, life: Life, origin_us: int) -> Trend:
 def _slope_now(found: Judgement, life: Life) -> tuple[float, float, float]:
     """The slope of the last third of what does not last, with its interval: how much it still grows, if at all."""
     begin = max(0, min(len(life.hours) - LEAST_POINTS, len(life.hours) * 2 // 3)) if found.verdict in (Verdict.PLATEAU, Verdict.STEP) else 0
-    slope, _, low, high = fit(life.hours[begin:], life.values[begin:])
+    slope, _, low, high = fit(*blocks(life.hours[begin:], life.values[begin:], _MOST_POINTS))
     return slope, low, high
 
 

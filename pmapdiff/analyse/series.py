@@ -170,16 +170,30 @@ class ServiceSeries:
                         values += np.maximum(self._column(known.samples, _RSS) - self._column(known.samples, _ANONYMOUS), 0.0)
         return Series(self.hours, values, self.life)
 
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
+        """The steps, and which of them have no table of mappings (None: all have one): the same for all regions of a service."""
+        steps = np.array(self.steps, dtype=np.int64)
+        if not self.service.regions:
+            return steps, None
+        samples = self.service.regions[0].samples
+        there = np.zeros(len(samples), dtype=bool)
+        there[np.array(samples.tables, dtype=np.int64)] = True
+        missing = ~there[steps]
+        return steps, missing if missing.any() else None
+
     def _column(self, samples: Samples, index: int | None) -> Values:
         """One figure of a region at each step (the number of its mappings without an index); NaN where it has none."""
-        starts = [step for step, _ in samples.runs]
-        amounts = [0.0, *(float(sample.mappings) if index is None else _amount(_held(sample.figures, index)) for _, sample in samples.runs)]
-        steps = np.array(self.steps, dtype=np.int64)
-        found: Values = np.array(amounts)[np.searchsorted(np.array(starts, dtype=np.int64), steps, side="right")]
-        if len(samples.tables) != len(samples) or len(samples.tables) != len(steps):
-            tables = np.zeros(len(samples), dtype=bool)
-            tables[np.array(samples.tables, dtype=np.int64)] = True
-            found = np.where(tables[steps], found, np.nan)
+        steps, missing = self._places
+        amounts = [0.0, *[float(sample.mappings) if index is None else _amount(_held(sample.figures, index)) for _, sample in samples.runs]]
+        if len(amounts) == 2 and len(steps) and samples.runs[0][0] <= steps.min():
+            # Most regions never change.
+            found: Values = np.full(len(steps), amounts[1])
+        else:
+            starts = np.array([step for step, _ in samples.runs], dtype=np.int64)
+            found = np.array(amounts)[np.searchsorted(starts, steps, side="right")]
+        if missing is not None:
+            found[missing] = np.nan
         return found
 
 

@@ -7,6 +7,7 @@ Kernel facts: fs/proc/task_mmu.c, `__show_smap` and `show_smap` (5.10 to 6.18).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
@@ -109,7 +110,9 @@ def footprint_kib(counters: Counters, *, shared_memory: bool) -> int | None:
     return base + (counters[SWAP] or 0) + (counters[PRIVATE_HUGETLB] or 0) + (counters[SHARED_HUGETLB] or 0)
 
 
-def figures_of(size_kib: int, counters: Counters, *, shared_memory: bool) -> Figures:
+# The same few sets of counters stand in thousands of mappings, and come back.
+@lru_cache(maxsize=10_000)
+def figures_of(size_kib: int, counters: Counters, shared_memory: bool) -> Figures:
     """All figures of one mapping, in the order of `FIGURES`."""
     return (
         size_kib,

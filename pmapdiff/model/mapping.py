@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -96,12 +97,21 @@ class Mapping(NamedTuple):
     @property
     def figures(self) -> Figures:
         """All figures that add up over mappings, in KiB, in the order of `FIGURES`."""
-        figures = figures_of(self.size_kib, self.counters, shared_memory=self.is_shared_memory)
-        if self.end > self.start and not self.may_be_shared_memory:
+        figures = figures_of(self.size_kib, self.counters, self.name != b"" and self.is_shared_memory)
+        if self.end > self.start and not (self.perms[3] == "s" and self.may_be_shared_memory):
             return figures
         # Of a sum over everything neither the size is known, nor how much of it is shared memory.
         unknown = ("footprint_kib",) if self.end > self.start else ("size_kib", "footprint_kib")
         return tuple([None if name in unknown else value for name, value in zip(FIGURES, figures, strict=True)])
+
+
+# The fields of a mapping before its counters.
+PLACE = slice(Mapping._fields.index("counters"))
+
+
+def same_place(one: Mapping, other: Mapping) -> bool:
+    """Whether two mappings have everything but their counters in common."""
+    return one[PLACE] == other[PLACE]
 
 
 def known_perms(perms: str) -> str | None:
@@ -123,6 +133,16 @@ def is_shared_memory_name(name: bytes, shared: bool) -> bool:
     return name.startswith(_SHM_PREFIXES) or (shared and name in _SHARED_ANONYMOUS)
 
 
+def figures_together(mappings: Sequence[Mapping]) -> Figures:
+    """What mappings add up to, in the order of `FIGURES`: the sums of their `figures`."""
+    sizes = [(m.end - m.start) >> 10 for m in mappings]
+    quick = None
+    named = [m for m in mappings if m.name]
+    if 0 not in sizes and not any(m.perms[3] == "s" and m.may_be_shared_memory for m in named):
+        quick = quick_sums(sum(sizes), [m.counters for m in mappings], [m.counters for m in named if m.is_shared_memory])
+    return quick or sum_figures(m.figures for m in mappings)
+
+
 @dataclass(frozen=True)
 class MappingTable:
     """All mappings of one process at one instant, in the order of their addresses."""
@@ -132,13 +152,7 @@ class MappingTable:
     @cached_property
     def totals(self) -> Totals:
         """The table's sums."""
-        mappings = self.mappings
-        sizes = [(m.end - m.start) >> 10 for m in mappings]
-        quick = None
-        named = [m for m in mappings if m.name]
-        if 0 not in sizes and not any(m.perms[3] == "s" and m.may_be_shared_memory for m in named):
-            quick = quick_sums(sum(sizes), [m.counters for m in mappings], [m.counters for m in named if m.is_shared_memory])
-        return Totals(len(mappings), quick or sum_figures(m.figures for m in mappings))
+        return Totals(len(self.mappings), figures_together(self.mappings))
 
     @property
     def has_sums(self) -> bool:

@@ -9,7 +9,11 @@ from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import FIGURES, Capture, ProcessIdentity, ProcessInfo, SnapshotRef, Totals
+from pmapdiff.store.bulk import chunks, fetch_tuples
 from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, host, process, snapshot, string, totals
+
+# How many processes a reader keeps: a few MB.
+_KEPT_PROCESSES = 5_000
 
 
 def _raw(value: Any) -> bytes | None:
@@ -39,45 +43,40 @@ def totals_of_capture() -> ColumnElement[bool]:
     )
 
 
+_CAPTURE = tuple(column for column in capture.columns if column.name not in ("snapshot_id", "process_id"))
+# Of a row, what comes before the totals.
+_FACTS = 2 + len(_CAPTURE)
+_TOTALS = (totals.c.digest, totals.c.mappings, *(totals.c[name] for name in FIGURES))
+
+
 @lru_cache(maxsize=1)
 def capture_query() -> Select[Any]:
-    """Captures with their process and totals, in the order that `stored_capture` reads."""
+    """Captures with their totals, in the order that `CaptureReader` reads."""
+    return select(capture.c.process_id, capture.c.snapshot_id, *_CAPTURE, *_TOTALS).join_from(capture, totals, totals_of_capture(), isouter=True)
+
+
+@lru_cache(maxsize=1)
+def _process_query() -> Select[Any]:
+    """Processes by their numbers, the parameter `ids`."""
     comm, cmdline, exe, cgroup = (string.alias(name) for name in ("comm", "cmdline", "exe", "cgroup"))
     return (
         select(
-            capture,
-            process.c.boot_id,
-            process.c.pid,
-            process.c.start_ticks,
-            process.c.exec_key,
-            process.c.ppid,
-            process.c.uid,
-            process.c.started_at,
-            process.c.container,
-            process.c.unit,
-            process.c.rlimit_as_bytes,
-            process.c.rlimit_data_bytes,
-            process.c.rlimit_stack_bytes,
+            process,
             comm.c.raw.label("comm"),
             cmdline.c.raw.label("cmdline"),
             exe.c.raw.label("exe"),
             cgroup.c.raw.label("cgroup"),
-            totals.c.digest,
-            totals.c.mappings,
-            *(totals.c[name] for name in FIGURES),
         )
-        .join_from(capture, process, process.c.id == capture.c.process_id)
         .join(comm, comm.c.id == process.c.comm_id)
         .join(cmdline, cmdline.c.id == process.c.cmdline_id)
         .join(exe, exe.c.id == process.c.exe_id, isouter=True)
         .join(cgroup, cgroup.c.id == process.c.cgroup_id, isouter=True)
-        .join(totals, totals_of_capture(), isouter=True)
+        .where(process.c.id.in_(bindparam("ids", expanding=True)))
     )
 
 
-def stored_capture(row: Row[Any]) -> StoredCapture:
-    """One row of `capture_query` as an object."""
-    info = ProcessInfo(
+def _process_info(row: Row[Any]) -> ProcessInfo:
+    return ProcessInfo(
         ProcessIdentity(row.boot_id, row.pid, row.start_ticks, row.exec_key),
         bytes(row.comm),
         bytes(row.cmdline),
@@ -92,35 +91,46 @@ def stored_capture(row: Row[Any]) -> StoredCapture:
         row.rlimit_data_bytes,
         row.rlimit_stack_bytes,
     )
-    sums = None if row.mappings is None else Totals(row.mappings, tuple(row[-len(FIGURES) :]))
-    return StoredCapture(
-        row.process_id,
-        row.snapshot_id,
-        Capture(
-            info,
-            STATUSES[row.status],
-            None,
-            _raw(row.digest),
-            sums,
-            row.threads,
-            row.vm_hwm_kib,
-            row.cgroup_limit_bytes,
-            row.cgroup_usage_bytes,
-            row.read_us,
-            row.note,
-        ),
-    )
 
 
-def captures_query(process_ids: Select[Any] | None = None) -> Select[Any]:
-    """The query that `captures_of` asks, for all processes or for these."""
-    query = capture_query().where(capture.c.snapshot_id == bindparam("snapshot")).order_by(process.c.pid, process.c.id)
-    return query if process_ids is None else query.where(capture.c.process_id.in_(process_ids))
+class CaptureReader:
+    """Loads captures, without their tables; keeps the processes that it has seen, and the last totals of each.
 
+    What did not change from one capture of a process to the next is the same object. So a reader is good for one transaction.
+    """
 
-def captures_of(connection: Connection, query: Select[Any], snapshot_id: int) -> list[StoredCapture]:
-    """The captures of a snapshot, by pid, without their tables."""
-    return [stored_capture(row) for row in connection.execute(query, {"snapshot": snapshot_id})]
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._processes: dict[int, ProcessInfo] = {}
+        self._totals: dict[int, tuple[tuple[Any, ...], bytes | None, Totals | None]] = {}
+
+    def read(self, query: Select[Any], parameters: dict[str, Any] | None = None) -> list[StoredCapture]:
+        """The captures that a query like `capture_query` finds."""
+        rows = fetch_tuples(self._connection, query, parameters)
+        self._learn({row[0] for row in rows})
+        return [self._capture(row) for row in rows]
+
+    def trim(self) -> None:
+        """Forget what months of snapshots would add up to."""
+        if len(self._processes) > _KEPT_PROCESSES:
+            self._processes.clear()
+            self._totals.clear()
+
+    def _learn(self, process_ids: set[int]) -> None:
+        for part in chunks([number for number in process_ids if number not in self._processes]):
+            for row in self._connection.execute(_process_query(), {"ids": part}):
+                self._processes[row.id] = _process_info(row)
+
+    def _capture(self, row: tuple[Any, ...]) -> StoredCapture:
+        process_id, snapshot_id, status, threads, vm_hwm_kib, limit, usage, read_us, note = row[:_FACTS]
+        sums = row[_FACTS:]
+        known = self._totals.get(process_id)
+        if known is None or known[0] != sums:
+            known = self._totals[process_id] = (sums, _raw(sums[0]), None if sums[1] is None else Totals(sums[1], sums[2:]))
+        info = self._processes[process_id]
+        return StoredCapture(
+            process_id, snapshot_id, Capture(info, STATUSES[status], None, known[1], known[2], threads, vm_hwm_kib, limit, usage, read_us, note)
+        )
 
 
 def snapshot_query() -> Select[Any]:

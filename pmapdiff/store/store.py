@@ -18,10 +18,10 @@ from pmapdiff.store.engine import READING, current_revision, open_engine, prunin
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
 from pmapdiff.store.known import KnownProcess
 from pmapdiff.store.load import (
+    CaptureReader,
     capture_query,
     snapshot_query,
     snapshot_ref,
-    stored_capture,
     totals_of_capture,
 )
 from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, metadata, process, snapshot, string, totals, usage
@@ -297,7 +297,7 @@ class Store:
             query = capture_query().join(
                 span, and_(span.c.process_id == capture.c.process_id, capture.c.snapshot_id.in_([span.c.first, span.c.last]))
             )
-            found = {(item.process_id, item.snapshot_id): item for item in map(stored_capture, connection.execute(query))}
+            found = {(item.process_id, item.snapshot_id): item for item in CaptureReader(connection).read(query)}
             refs: dict[int, SnapshotRef] = {}
             for part in chunks({item.snapshot_id for item in found.values()}):
                 for row in connection.execute(snapshot_query().where(snapshot.c.id.in_(part))):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from itertools import compress
+from typing import Any
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import BindParameter, Select, bindparam, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import Layout, Mapping, MappingTable, layout_of
 from pmapdiff.model.mapping import SUM_PERMS
 from pmapdiff.store.bulk import STATES, chunks, fetch_tuples
-from pmapdiff.store.schema import DETAIL_COLUMNS, GEOMETRY, backing, detail, layout, mapping, protection, state, string, to_unsigned, usage
+from pmapdiff.store.schema import DETAIL_COLUMNS, GEOMETRY, LASTING, backing, detail, layout, mapping, protection, state, string, to_unsigned, usage
 
 # How many mappings of processes that are not in the snapshot any more, and how many interned rows, a reader keeps: some ten MB.
 _KEPT_ROWS = 50_000
@@ -24,17 +24,43 @@ _Detail = tuple[tuple[int | None, ...], Layout | None, tuple[int | bytes, ...]]
 _Dated = tuple[int, int, Mapping]
 
 
-class _Kept(NamedTuple):
+class _Kept:
     """What is known of a process: every row that holds in some snapshot from `first` to `last`, with the first and the last that it holds in.
 
-    `table` is the one that was asked for last, and `present` are its rows.
+    `table` is the one of the snapshot that was asked for last.
     """
 
-    first: int
-    last: int
-    rows: list[_Dated]
-    present: list[_Dated]
-    table: MappingTable
+    __slots__ = ("_flips", "_mappings", "_number", "_present", "first", "last", "rows", "table")
+
+    def __init__(self, first: int, last: int, rows: list[_Dated], table: MappingTable) -> None:
+        self.first, self.last, self.rows, self.table = first, last, rows, table
+        self._mappings = [mapping for _, _, mapping in rows]
+        # Which rows hold in snapshot `_number`, and which begin to hold or no longer do, by the snapshot from which on that is so.
+        self._number = first
+        self._present = bytearray([begin <= first <= end for begin, end, _ in rows])
+        self._flips: dict[int, list[int]] = {}
+        for place, (begin, end, _) in enumerate(rows):
+            if begin > first:
+                self._flips.setdefault(begin, []).append(place)
+            if end < last:
+                self._flips.setdefault(end + 1, []).append(place)
+        self._note()
+
+    def at(self, number: int) -> MappingTable:
+        """The table of a snapshot; the same object if it is equal to the one that was asked for last."""
+        low, high = sorted((self._number, number))
+        flips = [place for edge in range(low + 1, high + 1) for place in self._flips.get(edge, ())]
+        self._number = number
+        if flips:
+            for place in flips:
+                self._present[place] ^= 1
+            self._note()
+        return self.table
+
+    def _note(self) -> None:
+        mappings = tuple(compress(self._mappings, self._present))
+        if mappings != self.table.mappings:
+            self.table = MappingTable(mappings)
 
 
 class TableReader:
@@ -58,29 +84,27 @@ class TableReader:
         Who will ask for later ones, too, says up to which: what is long over is read past once for all of them.
         """
         # Whoever was asked for last is at the end.
-        old = kept = self._kept.pop(process_id, None)
+        kept = self._kept.pop(process_id, None)
         if kept is None or not kept.first <= number <= kept.last:
-            kept = self._read(process_id, number, max(number, until), old)
-        present = [row for row in kept.rows if row[0] <= number <= row[1]]
-        if old is None or present != old.present:
-            kept = kept._replace(present=present, table=MappingTable(tuple([mapping for _, _, mapping in present])))
+            kept = self._read(process_id, number, max(number, until), kept)
         self._kept[process_id] = kept
         self._used += len(kept.rows)
-        return kept.table
+        return kept.at(number)
 
     def _read(self, process_id: int, first: int, last: int, old: _Kept | None) -> _Kept:
         """All rows that hold from snapshot `first` to `last`; of those that are known, the same objects."""
-        query = _table_query()
         known: list[_Dated] = []
+        begun, ended = 0, LASTING
         if old is not None:
             if first < old.first:
                 last = first
             known = [row for row in old.rows if row[0] <= last and row[1] >= first]
             # What else there is began after those that are known, or ended before them.
-            query = query.where(usage.c.first_snapshot > old.last if first > old.last else usage.c.last_snapshot < old.first)
-        rows = [*known, *self._dated(fetch_tuples(self._connection, query, {"process": process_id, "first": first, "last": last}))]
+            begun, ended = (old.last + 1, ended) if first > old.last else (begun, old.first - 1)
+        parameters = {"process": process_id, "first": first, "last": last, "begun": begun, "ended": ended}
+        rows = [*known, *self._dated(fetch_tuples(self._connection, _table_query(), parameters))]
         rows.sort(key=_by_address)
-        return _Kept(first, last, rows, *((old.present, old.table) if old is not None else ([], MappingTable(()))))
+        return _Kept(first, last, rows, MappingTable(()) if old is None else old.table)
 
     def trim(self) -> None:
         """Forget what months of snapshots would add up to: after each one, if there are many.
@@ -95,8 +119,6 @@ class TableReader:
         for known in interned:
             if len(known) > _KEPT_ROWS:
                 known.clear()
-        # The statements of SQLAlchemy have cycles, some for each snapshot, and commands run without a garbage collector.
-        gc.collect(0)
 
     def history(self, process_id: int) -> list[_Dated]:
         """Every mapping that a process ever had, with the first and the last capture that it stood in like this."""
@@ -104,14 +126,11 @@ class TableReader:
 
     def _dated(self, rows: Sequence[tuple[Any, ...]]) -> list[_Dated]:
         """The mappings of rows as `_mapping_query` gives them, each with its first and last capture."""
-        return [(row[-2], row[-1], mapping) for row, mapping in zip(rows, self._mappings(rows), strict=True)]
-
-    def _mappings(self, rows: Sequence[tuple[Any, ...]]) -> list[Mapping]:
         self._learn(rows)
         protections, backings, states = self._protections, self._backings, self._states
-        mappings = []
+        found = []
         new = tuple.__new__
-        for start, end, offset, protection_id, backing_id, header, state_id, _first, _last in rows:
+        for start, end, offset, protection_id, backing_id, header, state_id, first, last in rows:
             perms, flags = protections[protection_id]
             device, inode, name = backings[backing_id]
             if start < 0 or end <= 0 or (offset is not None and offset < 0):
@@ -121,31 +140,25 @@ class TableReader:
             counters, layout, extra = states[state_id]
             raw = None if header is None else bytes(header)
             # What Mapping(…) does, without the call: this line runs for every mapping of a host.
-            mappings.append(new(Mapping, (start, end, perms, offset, device, inode, name, flags, counters, layout, extra, raw)))
-        return mappings
+            found.append((first, last, new(Mapping, (start, end, perms, offset, device, inode, name, flags, counters, layout, extra, raw))))
+        return found
 
     def _learn(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Read the interned rows behind these mappings that are not known yet."""
         connection = self._connection
         # Not with the `-` of sets: of a dict's keys it would look at every one that is known.
+        protections, backings, states_of, details = _interned_queries()
         for part in chunks({row[3] for row in rows if row[3] not in self._protections}):
-            query = select(protection.c.id, protection.c.perms, string.c.raw).join_from(
-                protection, string, string.c.id == protection.c.flags_id, isouter=True
-            )
-            for number, perms, flags in connection.execute(query.where(protection.c.id.in_(part))):
+            for number, perms, flags in connection.execute(protections, {"ids": part}):
                 self._protections[number] = (perms, None if flags is None else bytes(flags))
         for part in chunks({row[4] for row in rows if row[4] not in self._backings}):
-            named = select(backing.c.id, backing.c.device, backing.c.inode, string.c.raw).join_from(backing, string, string.c.id == backing.c.name_id)
-            for number, device, inode, name in connection.execute(named.where(backing.c.id.in_(part))):
+            for number, device, inode, name in connection.execute(backings, {"ids": part}):
                 self._backings[number] = (device, None if inode is None else to_unsigned(inode), bytes(name))
         states: list[tuple[Any, ...]] = []
         for part in chunks({row[6] for row in rows if row[6] not in self._states}):
-            states += fetch_tuples(connection, STATES.where(state.c.id.in_(part)))
+            states += fetch_tuples(connection, states_of, {"ids": part})
         for part in chunks({values[-1] for values in states if values[-1] not in self._details}):
-            detailed = select(detail.c.id, layout.c.template, detail.c.extra, *(detail.c[name] for name in DETAIL_COLUMNS)).join_from(
-                detail, layout, layout.c.id == detail.c.layout_id, isouter=True
-            )
-            for number, template, extra, *rare in connection.execute(detailed.where(detail.c.id.in_(part))):
+            for number, template, extra, *rare in connection.execute(details, {"ids": part}):
                 values = tuple(v.encode("latin-1") if isinstance(v, str) else v for v in json.loads(extra)) if extra else ()
                 self._details[number] = (tuple(rare), None if template is None else layout_of(bytes(template)), values)
         for number, *volatile, detail_id in states:
@@ -163,10 +176,33 @@ def _mapping_query() -> Select[Any]:
     ).join_from(usage, mapping, (mapping.c.process_id == usage.c.process_id) & (mapping.c.no == usage.c.no))
 
 
+# Statements are made once: each of SQLAlchemy's has cycles, which would pile up in commands that run without a garbage collector.
 @lru_cache(maxsize=1)
 def _table_query() -> Select[Any]:
     return _mapping_query().where(
-        usage.c.process_id == bindparam("process"), usage.c.last_snapshot >= bindparam("first"), usage.c.first_snapshot <= bindparam("last")
+        usage.c.process_id == bindparam("process"),
+        usage.c.last_snapshot >= bindparam("first"),
+        usage.c.first_snapshot <= bindparam("last"),
+        usage.c.first_snapshot >= bindparam("begun"),
+        usage.c.last_snapshot <= bindparam("ended"),
+    )
+
+
+@lru_cache(maxsize=1)
+def _interned_queries() -> tuple[Select[Any], Select[Any], Select[Any], Select[Any]]:
+    """Protections, backings, states and details by their numbers, the parameter `ids`."""
+    ids: BindParameter[Any] = bindparam("ids", expanding=True)
+    return (
+        select(protection.c.id, protection.c.perms, string.c.raw)
+        .join_from(protection, string, string.c.id == protection.c.flags_id, isouter=True)
+        .where(protection.c.id.in_(ids)),
+        select(backing.c.id, backing.c.device, backing.c.inode, string.c.raw)
+        .join_from(backing, string, string.c.id == backing.c.name_id)
+        .where(backing.c.id.in_(ids)),
+        STATES.where(state.c.id.in_(ids)),
+        select(detail.c.id, layout.c.template, detail.c.extra, *(detail.c[name] for name in DETAIL_COLUMNS))
+        .join_from(detail, layout, layout.c.id == detail.c.layout_id, isouter=True)
+        .where(detail.c.id.in_(ids)),
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
+from histories import History
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import capture_of, evolve, law, tables
+from strategies import MANY, capture_of, evolve, law, tables
 
 from pmapdiff.align import align_same_process, classify, trace
+from pmapdiff.align.families import Explainer, explain
 from pmapdiff.align.series import Follower
 from pmapdiff.model import FIGURES, Mapping, Snapshot, SnapshotRef
 from pmapdiff.model.counters import sum_figures
@@ -18,9 +22,9 @@ Table = tuple[Mapping, ...]
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Table]:
-    """Up to six tables, each evolved from the one before, the same again, or an earlier one."""
-    found = [draw(tables())]
+def histories(draw: st.DrawFn, torn: bool = False) -> list[Table]:
+    """Up to six tables, each evolved from the one before, the same again, or an earlier one; if `torn`, some overlap themselves."""
+    found = [draw(tables(torn=torn and draw(st.integers(0, 3)) == 0))]
     for _ in range(draw(st.integers(1, 5))):
         how = draw(st.sampled_from(("evolved", "evolved", "evolved", "same", "earlier")))
         found.append(draw(evolve(found[-1])) if how == "evolved" else found[-1] if how == "same" else draw(st.sampled_from(found)))
@@ -45,6 +49,52 @@ def test_regions_add_up_at_every_step(series: list[Table], restarts: set[int]) -
         assert steps == sorted(set(steps))
         assert region.spans[0][1]
         assert all(one[1] != other[1] for one, other in pairwise(region.spans))
+
+
+class Anew(Follower):
+    """One that looks at every mapping of every table, as if nothing were known of the one before."""
+
+    def changes(self, _table: Sequence[Mapping]) -> None:
+        return None
+
+
+def check_shortcuts(series: Sequence[Table]) -> None:
+    """A series in which only what changed is looked at has the regions that it has if everything is."""
+    known: dict[Mapping, Mapping] = {}
+    # The store gives the same object for what did not change; a saved table does not.
+    stored = [tuple([known.setdefault(m, m) for m in table]) for table in series]
+    saved = [tuple([Mapping(*m) for m in table]) for table in series]
+    for given_tables in (stored, saved):
+        snapshots = [Snapshot(SnapshotRef(n + 1, n, "h"), (capture_of(table),)) for n, table in enumerate(given_tables)]
+        (service,) = trace(snapshots).services
+        follower = Anew()
+        for step, table in enumerate(given_tables):
+            follower.add(step, table, classify(table), same_process=True)
+        regions = follower.regions()
+        assert [(r.region.spans, r.region.label, r.region.possibly) for r in service.regions] == [(r.spans, r.label, r.possibly) for r in regions]
+
+
+@law(200)
+@given(histories(torn=True))
+def test_what_did_not_change_needs_no_look(series: list[Table]) -> None:
+    check_shortcuts(series)
+
+
+@pytest.mark.parametrize("seed", range(12 * MANY))
+def test_what_did_not_change_needs_no_look_in_a_program(seed: int) -> None:
+    """Some of its snapshots are close together, as those of a recorder are."""
+    history = History(seed)
+    series = []
+    for number in range(30):
+        history.run(history.random.choice((0, 0, 1, 1, 2, 8)) if number else 60)
+        table = [row.mapping for row in history.space.snapshot()]
+        for _ in range(history.random.choice((0, 1, 3))):
+            at = history.random.randrange(len(table))
+            table[at] = table[at]._replace(counters=(number, *table[at].counters[1:]))
+        series.append(tuple(table))
+    check_shortcuts(series)
+    explainer = Explainer()
+    assert all(explainer.explain(table, seed % 3 or None) == explain(table, seed % 3 or None) for table in series)
 
 
 @law(60)

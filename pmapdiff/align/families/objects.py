@@ -9,12 +9,13 @@ import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from pmapdiff.align.families.verdict import Run, Verdict, flag_set
 from pmapdiff.align.labels import basename, bss_owners, object_name, object_of
 from pmapdiff.model import Mapping
-from pmapdiff.model.mapping import known_perms
+from pmapdiff.model.mapping import known_perms, same_place
 
 KERNEL = Verdict("kernel", "mapped into every process by the kernel")
 HEAP = Verdict("heap", "[heap]: moved by the program break (brk)")
@@ -70,9 +71,46 @@ _OPEN = (ANON_RW, ANON_READ, ANON_NONE, JIT_PRIVATE)
 _SHARED_LIBRARY = re.compile(rb"\.so(\.[0-9.]+)?$")
 _CALLED_IMAGE = re.compile(rb"\.so(\.[0-9.]+)?$|/s?bin/|/libexec/|/app_process|/linker|^ld-[^/]*$|/ld-[^/]*$")
 _DEVICE = re.compile(rb"/dev/(?!shm/|hugepages/)|anon_inode:|socket:\[|/dmabuf:|/(drm mm object|i915)\b|/?\[aio\]")
+_MEMFD = (b"/memfd:", b"memfd:")
 _SYSV = re.compile(rb"/?SYSV[0-9a-f]{8}\b|\[ ?shmid=")
 # pmap without -p prints only the last component of a path, and of an unlinked object `zero (deleted)`.
 _ZERO = (b"/dev/zero", b"zero")
+
+
+class Files(NamedTuple):
+    """What the mappings of files in a table say together: the verdict on each, and which objects are images or hold generated code."""
+
+    mappings: Sequence[Mapping]
+    verdicts: list[Verdict]
+    images: dict[Hashable, Verdict]
+    generated: dict[Hashable, _Pages]
+    libraries: frozenset[bytes]
+
+    def still_hold_for(self, mappings: Sequence[Mapping]) -> bool:
+        """Whether these are the same but for their counters."""
+        if len(mappings) != len(self.mappings):
+            return False
+        return all(one is other or same_place(one, other) for one, other in zip(self.mappings, mappings, strict=True))
+
+
+def judge_files(mappings: Sequence[Mapping]) -> Files:
+    """What these mappings, which are all that a table has of files, say together."""
+    objects: dict[Hashable, list[Mapping]] = defaultdict(list)
+    for mapping in mappings:
+        objects[object_of(mapping)].append(mapping)
+    images: dict[Hashable, Verdict] = {}
+    generated: dict[Hashable, _Pages] = {}
+    for key, parts in objects.items():
+        _judge_object(key, parts, images, generated)
+    known: dict[Hashable, Verdict] = {}
+    verdicts = []
+    for mapping in mappings:
+        likeness = (mapping.name, mapping.perms, mapping.flags, mapping.device, mapping.inode)
+        verdict = known.get(likeness)
+        if verdict is None:
+            verdict = known[likeness] = _file_verdict(mapping, images.get(object_of(mapping)))
+        verdicts.append(verdict)
+    return Files(mappings, verdicts, images, generated, frozenset(basename(objects[key][0].name) for key in images))
 
 
 class Own(NamedTuple):
@@ -80,24 +118,22 @@ class Own(NamedTuple):
 
     verdicts: list[Verdict]
     runs: list[Run]
-    libraries: frozenset[bytes]
+    files: Files
     flags: frozenset[bytes | None]
 
 
-def by_itself(mappings: Sequence[Mapping]) -> Own:
-    """The verdict on each mapping without a look at its neighbours in the address space, but for a bss."""
+def by_itself(mappings: Sequence[Mapping], before: Files | None = None) -> Own:
+    """The verdict on each mapping without a look at its neighbours in the address space, but for a bss.
+
+    `before` is what the files of an earlier table of the process said.
+    """
     named = [m for m in mappings if m.name or m.inode]
-    objects: dict[Hashable, list[Mapping]] = defaultdict(list)
-    for mapping in named:
-        if mapping.is_file:
-            objects[object_of(mapping)].append(mapping)
-    images: dict[Hashable, Verdict] = {}
-    generated: dict[Hashable, _Pages] = {}
-    for key, parts in objects.items():
-        _judge_object(key, parts, images, generated)
+    files = [m for m in named if m.inode or m.is_file]
+    judged = before if before is not None and before.still_hold_for(files) else judge_files(files)
     all_executable = any(m.name == b"[heap]" and "x" in m.perms for m in named)
+    of_files = iter(judged.verdicts)
     # Large tables are large because the same kind of mapping stands in them again and again.
-    known: dict[Hashable, Verdict] = {}
+    special: dict[tuple[bytes, str], Verdict] = {}
     unnamed: dict[tuple[str, bytes | None], Verdict] = {}
     verdicts: list[Verdict] = []
     runs: list[Run] = []
@@ -105,19 +141,21 @@ def by_itself(mappings: Sequence[Mapping]) -> Own:
     end: int | None = None
     owners = bss_owners(mappings)
     for position, mapping in enumerate(mappings):
-        start, stop, perms, _, device, inode, name, flags = mapping[:8]
+        start, stop, perms, _, _, inode, name, flags = mapping[:8]
         if name or inode:
-            likeness = (name, perms, flags, device, inode)
-            verdict = known.get(likeness)
-            if verdict is None:
-                verdict = known[likeness] = _file_verdict(mapping, images) if mapping.is_file else _special_verdict(mapping)
-            verdicts.append(verdict)
             end = None
+            if inode or mapping.is_file:
+                verdicts.append(next(of_files))
+                continue
+            verdict = special.get((name, perms))
+            if verdict is None:
+                verdict = special[name, perms] = _special_verdict(mapping)
+            verdicts.append(verdict)
             continue
         verdict = unnamed.get((perms, flags))
         if verdict is None:
             verdict = unnamed[perms, flags] = _anonymous_verdict(perms, all_executable)
-        if position in owners and object_of(mappings[owners[position]]) in images:
+        if position in owners and object_of(mappings[owners[position]]) in judged.images:
             verdict, end = IMAGE_BSS, None
         elif verdict not in _OPEN:
             end = None
@@ -129,9 +167,9 @@ def by_itself(mappings: Sequence[Mapping]) -> Own:
             runs.append(run)
             end = stop
         verdicts.append(verdict)
-    if generated:
-        _mark_generated(mappings, verdicts, generated)
-    return Own(verdicts, runs, frozenset(basename(objects[key][0].name) for key in images), frozenset(flags for _, flags in unnamed))
+    if judged.generated:
+        _mark_generated(mappings, verdicts, judged.generated)
+    return Own(verdicts, runs, judged, frozenset(flags for _, flags in unnamed))
 
 
 class _Pages:
@@ -194,7 +232,7 @@ def _names_a_device(mapping: Mapping) -> bool:
 
 
 def _is_memfd(mapping: Mapping) -> bool:
-    return mapping.name.startswith((b"/memfd:", b"memfd:"))
+    return mapping.name.startswith(_MEMFD)
 
 
 def _is_zero(name: bytes) -> bool:
@@ -233,14 +271,21 @@ def _anonymous_verdict(perms: str, all_executable: bool) -> Verdict:
     return ANON_READ if "r" in perms else ANON_NONE
 
 
-def _file_verdict(mapping: Mapping, images: dict[Hashable, Verdict]) -> Verdict:
-    name, perms, flags = mapping.name, mapping.perms, flag_set(mapping.flags)
+def _file_verdict(mapping: Mapping, image: Verdict | None) -> Verdict:
+    """The verdict on a mapping that has a file, which is such an image or none."""
+    return _verdict_by_name(mapping.name, mapping.perms, mapping.flags, mapping.is_shared_memory, image)
+
+
+# A series of tables asks the same few thousand questions again and again.
+@lru_cache(maxsize=4096)
+def _verdict_by_name(name: bytes, perms: str, vm_flags: bytes | None, shared_memory: bool, image: Verdict | None) -> Verdict:
+    flags = flag_set(vm_flags)
     shared = "s" in perms
-    if _is_memfd(mapping):
+    private_image = None if shared else image
+    if name.startswith(_MEMFD):
         if object_name(name).removeprefix(b"/") in (b"memfd:java_heap", b"memfd:java_heap.hugetlb"):
             return MEMFD_HEAP
-        image = None if shared else images.get(object_of(mapping))
-        return image or MEMFD
+        return private_image or MEMFD
     if _SYSV.match(name):
         return SYSV
     if _is_zero(name):
@@ -249,13 +294,12 @@ def _file_verdict(mapping: Mapping, images: dict[Hashable, Verdict]) -> Verdict:
         return SHM_ANON if shared else JIT_NAMED if "x" in perms else ANON_ZERO
     if object_name(name) in (b"/anon_hugepage", b"anon_hugepage"):
         return SHM_HUGE if shared else ANON_HUGE
-    if mapping.is_shared_memory:
-        image = None if shared else images.get(object_of(mapping))
-        return image or (SHM_ANON if name.startswith(b"[") else SHM_FILE)
-    if _names_a_device(mapping):
+    if shared_memory:
+        return private_image or (SHM_ANON if name.startswith(b"[") else SHM_FILE)
+    if _DEVICE.match(name):
         return DEVICE_NAME
     if b"ht" in flags or name.startswith(b"/dev/hugepages/"):
         return SHM_HUGE
     if b"pf" in flags or b"io" in flags:
         return DEVICE_FLAGS
-    return images.get(object_of(mapping), FILE)
+    return image or FILE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from pmapdiff.model import Mapping
@@ -62,6 +63,8 @@ class Table(NamedTuple):
         return frozenset(flags for flags in self.flags if flag in (found := flag_set(flags)) and but not in found)
 
 
+# A host has a few hundred different ones, and each is asked for again and again.
+@lru_cache(maxsize=1024)
 def flag_set(flags: bytes | None) -> frozenset[bytes]:
     """The two-letter VmFlags of a mapping; none where the source does not have them."""
     return frozenset((flags or b"").split())
