@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Collection, Sequence
+from itertools import accumulate, pairwise
 
 import pytest
 from histories import History
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import MANY, capture_of, evolve, law, tables
+from strategies import MANY, PAGE, capture_of, evolve, file, law, make, tables
 
 from pmapdiff.align import align_same_process, classify, trace
 from pmapdiff.align.families import Explainer, explain
@@ -19,12 +19,27 @@ from pmapdiff.model import FIGURES, Mapping, Snapshot, SnapshotRef
 from pmapdiff.model.counters import sum_figures
 
 Table = tuple[Mapping, ...]
+A = 0x7F0000000000
 
 
 @st.composite
-def histories(draw: st.DrawFn, torn: bool = False) -> list[Table]:
-    """Up to six tables, each evolved from the one before, the same again, or an earlier one; if `torn`, some overlap themselves."""
-    found = [draw(tables(torn=torn and draw(st.integers(0, 3)) == 0))]
+def recorded(draw: st.DrawFn) -> list[Table]:
+    """Up to eight tables as a recorder sees them: most differ from the one before in a few counters, others in more. Some are torn."""
+    found = [draw(tables(torn=draw(st.integers(0, 3)) == 0))]
+    for number in range(draw(st.integers(1, 7))):
+        how = draw(st.sampled_from(("counted", "counted", "counted", "evolved", "both", "both", "torn")))
+        table = list(found[-1] if how == "counted" else draw(tables(torn=True)) if how == "torn" else draw(evolve(found[-1])))
+        for at in draw(st.sets(st.integers(0, 9), max_size=2)) if how != "evolved" else ():
+            if at < len(table):
+                table[at] = table[at]._replace(counters=(number, *table[at].counters[1:]))
+        found.append(tuple(table))
+    return found
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Table]:
+    """Up to six tables, each evolved from the one before, the same again, or an earlier one."""
+    found = [draw(tables())]
     for _ in range(draw(st.integers(1, 5))):
         how = draw(st.sampled_from(("evolved", "evolved", "evolved", "same", "earlier")))
         found.append(draw(evolve(found[-1])) if how == "evolved" else found[-1] if how == "same" else draw(st.sampled_from(found)))
@@ -58,26 +73,48 @@ class Anew(Follower):
         return None
 
 
-def check_shortcuts(series: Sequence[Table]) -> None:
+def check_shortcuts(series: Sequence[Table], restarts: Collection[int] = ()) -> None:
     """A series in which only what changed is looked at has the regions that it has if everything is."""
+    pids = list(accumulate(step in restarts for step in range(len(series))))
     known: dict[Mapping, Mapping] = {}
     # The store gives the same object for what did not change; a saved table does not.
     stored = [tuple([known.setdefault(m, m) for m in table]) for table in series]
     saved = [tuple([Mapping(*m) for m in table]) for table in series]
     for given_tables in (stored, saved):
-        snapshots = [Snapshot(SnapshotRef(n + 1, n, "h"), (capture_of(table),)) for n, table in enumerate(given_tables)]
+        snapshots = [Snapshot(SnapshotRef(n + 1, n, "h"), (capture_of(table, 7 + pids[n]),)) for n, table in enumerate(given_tables)]
         (service,) = trace(snapshots).services
         follower = Anew()
         for step, table in enumerate(given_tables):
-            follower.add(step, table, classify(table), same_process=True)
+            follower.add(step, table, classify(table), same_process=not step or step not in restarts)
         regions = follower.regions()
         assert [(r.region.spans, r.region.label, r.region.possibly) for r in service.regions] == [(r.spans, r.label, r.possibly) for r in regions]
 
 
-@law(200)
-@given(histories(torn=True))
-def test_what_did_not_change_needs_no_look(series: list[Table]) -> None:
+@law(300)
+@given(recorded(), st.sets(st.integers(1, 7), max_size=2))
+def test_what_did_not_change_needs_no_look(series: list[Table], restarts: set[int]) -> None:
+    check_shortcuts(series, restarts)
+
+
+def test_neighbours_that_no_restart_joined_are_one_region_when_one_of_them_changes() -> None:
+    """A bss, and memory of the same kind beside it."""
+    library = [file(A, A + PAGE, "r-xp", 0), file(A + PAGE, A + 2 * PAGE, "rw-p", PAGE)]
+    bss, beside = make(A + 2 * PAGE, A + 3 * PAGE), make(A + 3 * PAGE, A + 9 * PAGE, rss=4)
+    table, counted = (*library, bss, beside), (*library, bss, beside._replace(counters=bss.counters))
+    check_shortcuts([table, table, counted, table], {1})
+    pids = (1, 2, 2)
+    (service,) = trace([Snapshot(SnapshotRef(n + 1, n, "h"), (capture_of(t, pids[n]),)) for n, t in enumerate((table, table, counted))]).services
+    assert [len(known.samples.runs) and known.samples[2].mappings for known in service.regions if known.samples[2]] == [1, 1, 2]
+
+
+def test_a_family_that_changed_is_told_where_anything_did() -> None:
+    """A file of which code is mapped elsewhere is a program: then what adjoins its data is its bss."""
+    data, bss = file(A, A + PAGE, "rw-p", 0, b"/opt/x"), make(A + PAGE, A + 2 * PAGE)
+    code = file(A + 64 * PAGE, A + 65 * PAGE, "r-xp", PAGE, b"/opt/x")
+    series = [(data, bss), (data._replace(counters=bss.counters[::-1]), bss, code), (data, bss, code)]
     check_shortcuts(series)
+    (service,) = trace([Snapshot(SnapshotRef(n + 1, n, "h"), (capture_of(table),)) for n, table in enumerate(series)]).services
+    assert [known.region.label.family for known in service.regions] == ["image"] * 3
 
 
 @pytest.mark.parametrize("seed", range(12 * MANY))
@@ -92,7 +129,7 @@ def test_what_did_not_change_needs_no_look_in_a_program(seed: int) -> None:
             at = history.random.randrange(len(table))
             table[at] = table[at]._replace(counters=(number, *table[at].counters[1:]))
         series.append(tuple(table))
-    check_shortcuts(series)
+    check_shortcuts(series, {10})
     explainer = Explainer()
     assert all(explainer.explain(table, seed % 3 or None) == explain(table, seed % 3 or None) for table in series)
 
