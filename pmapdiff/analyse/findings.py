@@ -92,7 +92,7 @@ class Findings:
                 own = self._trend(of_region, LEAST_KIB)
                 if own.verdict is Verdict.GROWING:
                     found.append(self._finding(family, [known], of_region, own))
-                    rest.remove(known)
+                    rest = [other for other in rest if other is not known]
         left = self.series.sum_of(rest)
         remaining = self._gain(left, trend)
         if not found or remaining >= _OWN_REGION * max(trend.delta, 1):
