@@ -68,6 +68,8 @@ class ServiceSeries:
         self.origin_us = history.snapshots[self.steps[0]].taken_at_us if self.steps else 0
         self.moments_us = np.array([history.snapshots[step].taken_at_us for step in self.steps], dtype=np.int64)
         order = np.argsort(self.moments_us, kind="stable")
+        # Two recorders, or tables that were imported as of one time: of those of one moment the last, as no line goes through two of them.
+        order = order[np.append(np.diff(self.moments_us[order]) > 0, True)] if len(order) else order
         self.steps, self.moments_us = tuple(self.steps[i] for i in order), self.moments_us[order]
         self.hours = (self.moments_us - (self.moments_us[0] if len(self.moments_us) else 0)) / _HOUR_US
         begins = sorted(known.step for known in service.incarnations[1:])
