@@ -70,6 +70,8 @@ def _shape(series: ServiceSeries, family: str, regions: Sequence[RegionHistory],
     in_new = sum(_figure(known, steps[last], series.index) for known in came)
     if came and in_new >= 0.5 * max(trend.delta, 1):
         return _new_ones(family, came, steps[last]) + (f"; {plural(len(went), 'other')} went" if went else "")
+    if np.isnan(grown_size):
+        return "the tables do not say how large its address space is: whether it is used more, or larger, is not known"
     if len(stayed) == 1 and grown_size > 0:
         return _one_grew(stayed[0], steps[first], steps[last])
     if grown_size < 0.1 * max(trend.delta, 1):
