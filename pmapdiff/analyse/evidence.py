@@ -150,7 +150,7 @@ def evidence_for_mappings(series: ServiceSeries, trend: Trend) -> tuple[tuple[st
     family, number = gains.most_common(1)[0]
     count = series.mappings().values
     words = [f"from {int(count[first]):,} to {int(count[last]):,} mappings; {number:,} of them {family}"]
-    memory = series.total().values
+    memory = series.total.values
     if not np.isnan(memory[[first, last]]).any() and memory[last] - memory[first] < 4.0 * trend.delta:
         words.append(
             f"{series.figure} grew by {format_kib(round(max(memory[last] - memory[first], 0)))} only: neighbours that do "

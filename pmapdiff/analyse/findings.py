@@ -44,7 +44,7 @@ class Findings:
         self._history, self._service, self._horizon = history, service, horizon_hours
         self._runtime: Runtime | None = None
         self._allocator: Allocator | None = None
-        self._total_series = self.series.total() if self.series.steps else None
+        self._total_series = self.series.total if self.series.steps else None
         self.total = Trend(Verdict.TOO_SHORT) if self._total_series is None else self._trend(self._total_series, LEAST_KIB)
         self._end_kib = 0
         if self._total_series is not None and len(known := self._total_series.known().values):

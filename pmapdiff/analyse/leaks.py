@@ -71,7 +71,7 @@ class _Judged:
     @property
     def varies(self) -> bool:
         """Whether there was anything to judge."""
-        return bool(self.looked.series.steps) and (bool(self.findings) or self.looked.series.total().extent > LEAST_KIB)
+        return bool(self.looked.series.steps) and (bool(self.findings) or self.looked.series.total.extent > LEAST_KIB)
 
     def doubt(self, number: int) -> None:
         """Take its growth for chance: among so many some look like it."""
@@ -105,7 +105,7 @@ class _Judged:
         verdict = self.verdict
         kill = kill_of(service, kills)
         leading = self.findings[0].trend if verdict is Verdict.GROWING and self.findings else self.looked.total
-        total = series.total() if series.steps else None
+        total = series.total if series.steps else None
         values = () if total is None else tuple(None if np.isnan(v) else int(v) for v in total.values)
         siblings: tuple[Sibling, ...] = ()
         if verdict is Verdict.GROWING or kill is not None:

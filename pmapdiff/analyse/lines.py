@@ -22,7 +22,7 @@ Values = NDArray[np.float64]
 
 # Crookedness below which 0.5 % of the random walks of so many points rise.
 _POINTS, _CROOKED = (5, 6, 8, 10, 15), (0.075, 0.080, 0.095, 0.105, 0.125)
-_STRICT, _NEVER_FALLING, _HARDLY = 0.75, 1.2, 0.02
+_STRICT, _NEVER_FALLING, _HARDLY = 0.87, 1.2, 0.02
 _AVERAGED = 0.75
 # The same chance for the mean of the increments, by Student's t.
 _LEAST_P = 6e-5

@@ -98,6 +98,7 @@ class ServiceSeries:
     def _series(self, values: Iterable[float | None]) -> Series:
         return Series(self.hours, np.array([np.nan if v is None else v for v in values], dtype=np.float64), self.life)
 
+    @cached_property
     def total(self) -> Series:
         """The figure of the whole process; where it is not the footprint, without files, most of which are page cache."""
         if self.figure is not Figure.FOOTPRINT:

@@ -55,7 +55,7 @@ def _by_age(series: ServiceSeries) -> tuple[Values, Values] | None:
     """Ages in hours and the figure of the last incarnation, where there are two samples at least."""
     if not series.steps:
         return None
-    total = series.total()
+    total = series.total
     last = total.life == total.life[-1]
     there = last & ~np.isnan(total.values)
     if there.sum() < 2:

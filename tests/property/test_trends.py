@@ -33,7 +33,7 @@ def test_the_six_classic_series(factor: float, count: int) -> None:
 @pytest.mark.parametrize("species", SPECIES[6:], ids=_NAMES[6:])
 def test_harder_series(species: Species) -> None:
     known = tally(species, 70, _SEED)
-    assert known.share >= 0.94 if species.leaks else known.share < 0.02, known
+    assert known.share >= 0.93 if species.leaks else known.share < 0.02, known
 
 
 @given(
