@@ -111,7 +111,7 @@ def footprint_kib(counters: Counters, *, shared_memory: bool) -> int | None:
 
 
 # The same few sets of counters stand in thousands of mappings, and come back.
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=2_000)
 def figures_of(size_kib: int, counters: Counters, shared_memory: bool) -> Figures:
     """All figures of one mapping, in the order of `FIGURES`."""
     return (
