@@ -90,14 +90,16 @@ def line_squares(t: Values, y: Values) -> float:
 
 def saturating(t: Values, y: Values) -> Bend:
     """A rise that comes to rest, y = a + b (1 - exp(-(t/tau)^k)): its growth is what is yet to come, infinite if it does not rise."""
-    span = float(t[-1] - t[0])
-    best = Bend(math.inf, math.inf)
-    for shape in _SHAPES:
-        for share in _TIMES:
-            squares, weights = _leave([1 - np.exp(-(((t - t[0]) / (share * span)) ** shape))], y)
-            if squares < best.squares:
-                best = Bend(squares, float(weights[1]) * math.exp(-((1 / share) ** shape)) if weights[1] > 0 else math.inf)
-    return best
+    shapes, shares = (grid.ravel()[:, None] for grid in np.meshgrid(_SHAPES, _TIMES, indexing="ij"))
+    # All curves at once, a row each: of two numbers that are fitted the least squares are known without a matrix.
+    curves = 1 - np.exp(-(((t - t[0]) / (shares * float(t[-1] - t[0]))) ** shapes))
+    curves_away, y_away = curves - curves.mean(axis=1, keepdims=True), y - y.mean()
+    both, own = curves_away @ y_away, (curves_away**2).sum(axis=1)
+    heights = np.divide(both, own, out=np.zeros_like(both), where=own > 0)
+    squares = np.maximum(float(y_away @ y_away) - heights * both, 0.0)
+    best = int(np.argmin(squares))
+    left = math.exp(-((1 / float(shares[best, 0])) ** float(shapes[best, 0])))
+    return Bend(float(squares[best]), float(heights[best]) * left if heights[best] > 0 else math.inf)
 
 
 def warm_up_and_line(t: Values, y: Values) -> Bend:
