@@ -1,0 +1,121 @@
+"""The content of a page as its script reads it: JSON, packed, as small as it can be without losing a number.
+
+`pmapdiff.page/1`: series are pairs of numbers (see `Series.encoded`), one list for each of `figures`; a number in place of a list says that the
+figure is equal to that one. Addresses and lengths are in pages of 4 KiB, steps are places in `moments`.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Sequence
+from itertools import combinations_with_replacement, pairwise
+from typing import Any
+
+from pmapdiff.report.visual.content import Content, Row, Scope
+from pmapdiff.report.visual.series import FIGURES, Series
+from pmapdiff.report.visual.space import PAGE_BYTES, axis_of, has_places, pieces_of
+from pmapdiff.report.visual.timeline import breaks_of
+
+SCHEMA = "pmapdiff.page/1"
+# With all else a page of this much packed data stays below 2 MB.
+_MOST_BYTES = 560_000
+_MOST_INCARNATIONS = 4
+# Rows of so many processes in full; of the others the families.
+_LEAST_ROWS = 12
+
+
+def packed(content: Content) -> tuple[str, int]:
+    """The content in base64 of gzip, and of how many regions at least each process has all figures in it: as many as there is room for."""
+    most = max((len(scope.rows) for scope in content.scopes), default=0)
+    while True:
+        text = json.dumps(page_value(content, most), separators=(",", ":"), ensure_ascii=True)
+        data = gzip.compress(text.encode(), 9, mtime=0)
+        if len(data) <= _MOST_BYTES or most <= _LEAST_ROWS:
+            return base64.b64encode(data).decode(), most
+        most = max(_LEAST_ROWS, most // 2)
+
+
+def page_value(content: Content, most_rows: int) -> dict[str, Any]:
+    """What is packed, with at most so many regions of each process."""
+    permissions = sorted({perms for scope in content.scopes for row in scope.rows for _, lie in row.spans for _, _, perms in lie})
+    clocks = [moment.clock_ms for moment in content.moments]
+    return {
+        "schema": SCHEMA,
+        "figures": list(FIGURES),
+        "families": list(content.families),
+        "permissions": permissions,
+        "moments": {
+            "clock_ms": _differences(clocks),
+            "taken_at_us": _differences([moment.taken_at_us for moment in content.moments]),
+            "ids": [moment.id for moment in content.moments],
+            "labels": {str(step): moment.label for step, moment in enumerate(content.moments) if moment.label},
+        },
+        "pair": list(content.pair),
+        "shown": content.shown,
+        "scopes": [_scope_value(content, scope, most_rows, permissions) for scope in content.scopes],
+    }
+
+
+def _differences(values: Sequence[int]) -> list[int]:
+    return [*values[:1], *(after - before for before, after in pairwise(values))]
+
+
+def series_value(series: Series) -> list[Any]:
+    """A list a figure, or the place of one that is the same throughout."""
+    lists: list[list[int | None]] = [series.encoded(figure) for figure in FIGURES]
+    return [lists.index(encoded) if lists.index(encoded) < place else encoded for place, encoded in enumerate(lists)]
+
+
+def _scope_value(content: Content, scope: Scope, most_rows: int, permissions: Sequence[str]) -> dict[str, Any]:
+    rows = scope.rows if scope.is_all else scope.rows[:most_rows]
+    return {
+        "title": scope.title,
+        "answer": scope.answer,
+        "verdict": scope.verdict,
+        "is_all": scope.is_all,
+        "steps": _differences(scope.steps),
+        "breaks": breaks_of(content, scope),
+        "known": content.figures(scope),
+        "figure": content.first_figure(scope),
+        "totals": series_value(scope.totals),
+        "families": [[content.families.index(row.family), series_value(row.series)] for row in scope.families],
+        "rows": [_row_value(content, row, permissions) for row in rows],
+        "left_out": len(scope.rows) - len(rows),
+        "marks": [[mark.kind, mark.clock_ms, mark.words] for mark in scope.marks],
+        **(_axes(scope) if has_places(scope) else {}),
+    }
+
+
+def _row_value(content: Content, row: Row, permissions: Sequence[str]) -> list[Any]:
+    family = content.families.index(row.family) if row.family else -1
+    spans: list[Any] = []
+    for step, lie in row.spans:
+        last = 0
+        spans.append(step)
+        flat: list[int] = []
+        for start, length, perms in lie:
+            page, end = start // PAGE_BYTES, -(-(start + length) // PAGE_BYTES)
+            flat += [page - last, end - page, permissions.index(perms)]
+            last = page
+        spans.append(flat)
+    return [row.key, family, row.name, row.perms, row.path if row.path != row.name else "", row.offset, series_value(row.series), spans]
+
+
+def _axes(scope: Scope) -> dict[str, Any]:
+    """The axes of the address space: one for each incarnation, and for each two that may be compared, with all that ever lay there."""
+    starts = [scope.steps[0], *sorted(mark.step for mark in scope.marks if mark.kind == "restart" and mark.step is not None)]
+    ends = [*starts[1:], 1 << 62]
+    several = len(starts) <= _MOST_INCARNATIONS
+    pairs = combinations_with_replacement(range(len(starts)), 2) if several else ((place, place) for place in range(len(starts)))
+    axes = {f"{one}-{other}": _axis(scope, [(starts[one], ends[one]), (starts[other], ends[other])]) for one, other in pairs}
+    if not several:
+        axes["all"] = _axis(scope, [(0, 1 << 62)])
+    return {"starts": starts, "axes": axes}
+
+
+def _axis(scope: Scope, times: Sequence[tuple[int, int]]) -> list[Any]:
+    """An axis for what lay there in these times: pages (each less the one before), places, the number of lines, and where it is folded."""
+    axis = axis_of(pieces_of(scope.rows, times))
+    return [_differences(axis.pages), list(axis.places), axis.lines, [list(fold) for fold in axis.folds]]

@@ -1,0 +1,108 @@
+"""Names taken out of a page that leaves the company: each becomes a word such as `path-3`, the same one throughout.
+
+What families, sizes and addresses say stays, and so does what an investigator goes by: the names of processes, and the files that an operating
+system brings. What else is secret a rule must say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields, is_dataclass, replace
+from itertools import count
+from typing import Any
+
+from pmapdiff.errors import UsageError
+from pmapdiff.report.visual.content import Content
+from pmapdiff.text import printable
+
+# An absolute path up to what ends it in a sentence, in a command line, or in an option (`--file=/etc/x`).
+_PATH = re.compile(r"(?<![\w.])/[^\s/:;,'\"`()\[\]{}<>|=][^\s:;,'\"`()\[\]{}<>|=]*|/memfd:[^\s]+")
+# The files of the system itself, which are the same everywhere.
+_PUBLIC = re.compile(r"/(?:usr/(?!local/)|lib(?:32|64|x32)?/|s?bin/|proc/|sys/(?!fs/cgroup)|dev/(?!shm/)|SYSV|anon_hugepage)")
+_HOME = re.compile(r"/(?:home|Users)/([^/\s:;,'\"]+)")
+# What kind of file it is stays: it says what the mapping is for.
+_KIND = re.compile(r"\.(?:so(?:\.\d+)*|jar|jsa|py|pyc|js|node|db|mmap|log|dat|bin|ttf|mo|txt)\Z")
+# What has a meaning of its own is never a secret.
+_PLAIN_FIELDS = frozenset(("family", "families", "verdict", "kind", "figure", "unit", "key", "perms", "offset"))
+_SHORTEST_NAME = 3
+
+
+class Redactor:
+    """Replaces what its rules find.
+
+    `names` are known names by what they are: `host`, `user`, `path` (whole paths, and names of files without one); `rules` are regular
+    expressions of the reader, and come first. Raises UsageError for one that is none.
+    """
+
+    def __init__(self, names: dict[str, Collection[str]], rules: Sequence[str] = ()) -> None:
+        self._words: dict[tuple[str, str], str] = {}
+        self._numbers = {what: count(1) for what in ("redacted", "host", "user", "path")}
+        self._rules = [_compiled(rule) for rule in rules]
+        known = [(name, what) for what, several in names.items() for name in several if name]
+        # The long form of a name before the short one that it begins with.
+        self._known = {name.lower(): what for name, what in reversed(known)}
+        words = sorted(self._known, key=lambda name: (-len(name), name))
+        ends = [rf"(?<![\w]){re.escape(name)}(?![\w])" for name in words]
+        self._names = re.compile("|".join(ends), re.IGNORECASE) if ends else None
+
+    def text(self, text: str) -> str:
+        """A text with a word for each thing that a rule finds."""
+        for rule in self._rules:
+            text = rule.sub(lambda match: self._word("redacted", match[0]) if match[0] else "", text)
+        if self._names is not None:
+            text = self._names.sub(lambda match: self._word(self._known[match[0].lower()], match[0]), text)
+        return _PATH.sub(self._path, text)
+
+    def _path(self, match: re.Match[str]) -> str:
+        path = match[0]
+        return path if _PUBLIC.match(path) else self._word("path", path)
+
+    def _word(self, what: str, secret: str) -> str:
+        known = (what, secret.lower())
+        if known not in self._words:
+            kind = _KIND.search(secret) if what == "path" else None
+            self._words[known] = f"{what}-{next(self._numbers[what])}{kind[0] if kind else ''}"
+        return self._words[known]
+
+
+def _compiled(rule: str) -> re.Pattern[str]:
+    try:
+        return re.compile(rule)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise UsageError(f"--redact-rule {printable(rule)}: {error}") from None
+
+
+def redacted(content: Content, hosts: Iterable[str], users: Iterable[str], rules: Sequence[str] = ()) -> Content:
+    """The same content without names. `hosts` and `users` are names that are known to be some. Raises UsageError for a rule that is none."""
+    rows = [row for scope in content.scopes for row in scope.rows]
+    paths = {row.path.removesuffix(" (deleted)") for row in rows} | {moment.label for moment in content.moments if moment.id is None}
+    secret = {path for path in paths if not _PUBLIC.match(path) and not path.startswith("[")}
+    # A sentence may call a file by its last part alone; what a process is called is its name, and stays.
+    called = {word for scope in content.scopes for word in scope.title.split()}
+    last = {path.rsplit("/", 1)[-1] for path in secret}
+    people = {match[1] for row in rows for match in _HOME.finditer(row.path)} | {m[1] for s in content.scopes for m in _HOME.finditer(s.what)}
+    names: dict[str, Collection[str]] = {
+        "path": secret | {name for name in last if len(name) >= _SHORTEST_NAME and name not in called},
+        "host": {form for host in hosts for form in (printable(host), printable(host).partition(".")[0])},
+        "user": {printable(user) for user in users} | people,
+    }
+    redactor = Redactor(names, rules)
+    # Of a command line only the program is told: what follows may be anything, a password too.
+    scopes = tuple(replace(scope, what=scope.what.split(" ", 1)[0] + (" …" if " " in scope.what else "")) for scope in content.scopes)
+    mapped: Content = _mapped(replace(content, scopes=scopes), redactor)
+    return mapped
+
+
+def _mapped(value: Any, redactor: Redactor) -> Any:
+    """The same with every text in it replaced."""
+    found = value
+    if isinstance(value, str):
+        found = redactor.text(value)
+    elif isinstance(value, tuple):
+        found = tuple([_mapped(item, redactor) for item in value]) if any(not isinstance(item, int | float | None) for item in value) else value
+    elif is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: getattr(value, field.name) for field in fields(value) if field.name not in _PLAIN_FIELDS}
+        changed = {name: _mapped(part, redactor) for name, part in parts.items() if isinstance(part, str | tuple) and name not in ("spans", "slopes")}
+        found = replace(value, **changed)
+    return found
