@@ -12,9 +12,7 @@ import os
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
-from pmapdiff.cli import load_app
+from programs import Runner
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FILES = Path(__file__).resolve().parent / "files"
@@ -80,8 +78,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     try:
         for label, at, file in imports:
             pid = [] if file == X_TABLE else ["--pid", "4242"]
-            done = CliRunner().invoke(load_app(), ["--db", path, "import", *pid, "--at", at, "--label", label, str(file)])
-            assert done.exit_code == 0, done.output
+            Runner(Path(path)).here("import", *pid, "--at", at, "--label", label, file).ok()
     finally:
         os.chdir(previous)
     return path
@@ -90,9 +87,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _output(store: str, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     width, arguments = CASES[name]
     monkeypatch.setenv("COLUMNS", "" if width is None else str(width))
-    done = CliRunner().invoke(load_app(), ["--db", store, *arguments])
-    assert done.exit_code == 0, done.output
-    return done.output
+    done = Runner(Path(store)).here(*arguments).ok()
+    assert done.stderr == b""
+    return done.out
 
 
 @pytest.mark.parametrize("name", CASES)

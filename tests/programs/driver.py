@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import io
 import json
@@ -147,8 +148,6 @@ class Runner:
 
     def here(self, *args: object, store: bool = True, env: dict[str, str] | None = None) -> Result:
         """The same, in this process, through `main`."""
-        from pmapdiff.cli import main
-
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         code = 0
         with (
@@ -159,7 +158,7 @@ class Runner:
             contextlib.redirect_stderr(err),
         ):
             try:
-                main()
+                _main()
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
             finally:
@@ -172,8 +171,8 @@ class Forked:
     """A run of the command line in a fork of this process: the same code, without the start of another Python."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        from pmapdiff.cli import main
-
+        # Before the fork, so that no two of them build it.
+        _commands()
         out, out_end = os.pipe()
         err, err_end = os.pipe()
         self.pid = os.fork()
@@ -185,7 +184,7 @@ class Forked:
                     os.dup2(end, fd)
                 sys.stdout, sys.stderr = (open(fd, "w", buffering=fd == 2 or -1, encoding="utf-8", closefd=False) for fd in (1, 2))  # noqa: SIM115
                 sys.argv = ["pmapdiff", *arguments]
-                main()
+                _main()
             except KeyboardInterrupt:
                 # Only before `main` has begun: it answers for what comes then.
                 os._exit(130)
@@ -225,6 +224,27 @@ class Forked:
             self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         for fd in self._pipes:
             os.close(fd)
+
+
+@functools.cache
+def _commands() -> Any:
+    """What Typer makes of all commands: it takes longer than most of them do, and is the same each time."""
+    import typer
+
+    from pmapdiff.cli import load_app
+
+    return typer.main.get_command(load_app())
+
+
+def _main() -> None:
+    """`main`, with the commands as they were made before."""
+    import typer
+
+    from pmapdiff.cli import main
+
+    commands = _commands()
+    with mock.patch.object(typer.main, "get_command", return_value=commands):
+        main()
 
 
 def _exit_of(pid: int, really: Callable[[int], NoReturn]) -> Callable[[int], NoReturn]:

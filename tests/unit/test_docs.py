@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import Runner
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -242,20 +243,16 @@ def test_form_in_the_guide_works() -> None:
         base._FORMS.update(known)
 
 
-def test_report_in_the_guide_works() -> None:
+def test_report_in_the_guide_works(run: Runner) -> None:
     text = (DOCS / "extending.md").read_text()
     code = next(code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if '@register("compare"' in code)
-    from typer.testing import CliRunner
-
-    from pmapdiff.cli import load_app
     from pmapdiff.report import base
 
     try:
         exec(compile(code, "extending.md", "exec"), {})
-        result = CliRunner().invoke(
-            load_app(), ["--db", str(ROOT / "sample_snapshots/redis.db"), "compare", "first", "loaded", "--format", "headline"]
-        )
-        assert re.fullmatch(r"\d+ \d+\n", result.stdout), result.output
+        store = ["--db", ROOT / "sample_snapshots/redis.db"]
+        result = run.here(*store, "compare", "first", "loaded", "--format", "headline", store=False)
+        assert re.fullmatch(r"\d+ \d+\n", result.out), result
     finally:
         base._REPORTS.pop(("compare", "headline"), None)
 

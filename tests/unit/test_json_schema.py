@@ -14,10 +14,9 @@ import leak_results
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-from typer.testing import CliRunner
+from programs import Runner
 
 from pmapdiff.analyse.result import Figure, Leaks, Verdict
-from pmapdiff.cli import load_app
 from pmapdiff.report import View, write_report
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "sample_snapshots"
@@ -41,14 +40,12 @@ def check(value: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def output() -> Output:
-    def run(*arguments: str) -> dict[str, Any]:
-        result = CliRunner().invoke(load_app(), [*arguments, "--format", "json"])
-        assert result.exit_code == 0, result.output
-        value: dict[str, Any] = json.loads(result.stdout)
-        return value
+def output(run: Runner) -> Output:
+    def value(*arguments: str) -> dict[str, Any]:
+        printed: dict[str, Any] = run.here(*arguments, "--format", "json", store=False).json
+        return printed
 
-    return run
+    return value
 
 
 @pytest.mark.parametrize("name", ["compare", "history", "leaks", "show", "snapshots", "processes"])
@@ -87,11 +84,10 @@ def test_compare_says_what_is_missing_as_null(output: Output) -> None:
     check(value)
 
 
-def test_compare_new_and_gone_processes(output: Output, tmp_path: Path) -> None:
-    store = str(tmp_path / "store.db")
+def test_compare_new_and_gone_processes(output: Output, run: Runner) -> None:
+    store = str(run.db)
     for at, path in (("2026-11-22T10:00", PMAP_X), ("2026-11-22T11:00", SERIES[0])):
-        result = CliRunner().invoke(load_app(), ["--db", store, "import", path, "--at", at])
-        assert result.exit_code == 0, result.output
+        run.here("import", path, "--at", at).ok()
     value = output("--db", store, "compare", "first", "latest")
     check(value)
     for row in value["processes"]:
