@@ -2,6 +2,7 @@
 # make test   lint, types and tests
 # make bench  benchmarks
 # make fuzz   ten minutes (FUZZ_SECONDS=600) of made-up and damaged files against every importer; see tests/fuzz/README.md
+# make docs   the documents as a site in site/, to be opened from there; it needs no server and no network
 # make zoo    a minute: programs that leak and programs that do not, recorded together, and how right `leaks` is about them
 # make clean  remove everything that these made
 #
@@ -9,7 +10,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fuzz zoo clean
+.PHONY: help demo test bench fuzz docs zoo clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -56,9 +57,14 @@ $(VENV)/.installed-fuzz: pyproject.toml | $(BIN)/pip
 fuzz: $(VENV)/.installed-fuzz
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m fuzz
 
+docs: $(VENV)/.installed-test
+	@# The theme's announcements are no business of who builds the documents; --strict stays.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open $(CURDIR)/site/index.html"
+
 zoo: $(VENV)/.installed-test
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m zoo
 
 clean:
-	rm -rf $(VENV) build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
+	rm -rf $(VENV) build dist site demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "sample_snapshots" / "README.md")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "sample_snapshots" / "README.md")
 HELP = re.compile(r"(?P<head><!-- help: ?(?P<command>.*?) ?-->\n```text\n)(?P<text>.*?)(?P<tail>```\n<!-- end -->)", re.DOTALL)
 RESULT = re.compile(
     r"(?P<head>```(?P<language>sql|python)\n(?P<code>[^`]*)```\n\n<!-- result -->\n```text\n)(?P<text>.*?)(?P<tail>```\n<!-- end -->)", re.DOTALL

@@ -61,9 +61,22 @@ def blocks(pattern: re.Pattern[str]) -> list[Any]:
     return found
 
 
-def test_every_command_is_documented() -> None:
-    documented = [match["command"] for match in embed.HELP.finditer((DOCS / "commands.md").read_text())]
+def page_of(command: str) -> Path:
+    """Where a command is documented: a page for each, on which its subcommands stand too."""
+    return DOCS / "commands" / f"{command.split()[0] if command else 'index'}.md"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_page(command: str) -> None:
+    page = page_of(command)
+    assert page.exists(), f"write {page.relative_to(ROOT)}, with <!-- help: {command} -->, an empty text block and <!-- end -->: docs/extending.md"
+    assert command in [match["command"] for match in embed.HELP.finditer(page.read_text())]
+
+
+def test_no_command_is_documented_that_is_not_there() -> None:
+    documented = [match["command"] for page in PAGES for match in embed.HELP.finditer(page.read_text())]
     assert sorted(documented) == COMMANDS
+    assert {page.name for page in (DOCS / "commands").glob("*.md")} == {page_of(command).name for command in COMMANDS}
 
 
 @pytest.mark.parametrize("match", blocks(embed.HELP))
@@ -146,8 +159,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_linked_from_the_index() -> None:
-    index = (DOCS / "index.md").read_text()
-    assert not [page.name for page in DOCS.glob("*.md") if page.name != "index.md" and f"({page.name})" not in index]
+    """For who reads them on a Git host; the navigation of the site is checked where it is built."""
+    for folder in {page.parent for page in DOCS.rglob("*.md")}:
+        index = (folder / "index.md").read_text()
+        assert not [page.name for page in folder.glob("*.md") if page.name != "index.md" and f"({page.name})" not in index]
+        assert folder == DOCS or f"({folder.relative_to(DOCS)}/index.md)" in (DOCS / "index.md").read_text()
 
 
 def code_words(page: Path) -> set[str]:
@@ -195,7 +211,7 @@ def test_every_form_family_status_and_word_is_documented() -> None:
 def test_every_verdict_and_figure_of_leaks_is_documented() -> None:
     from pmapdiff.analyse.result import Figure, Verdict
 
-    assert {verdict.value for verdict in Verdict} <= code_words(DOCS / "commands.md")
+    assert {verdict.value for verdict in Verdict} <= code_words(DOCS / "commands" / "leaks.md")
     assert {*(verdict.value for verdict in Verdict), *(figure.value for figure in Figure)} <= code_words(DOCS / "json.md")
 
 
