@@ -8,6 +8,7 @@ cell rules of each report that needs more (`csv_cell` here, because two reports 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 
 # C0 and C1 controls and DEL drive terminals; U+2028/9 break lines; the rest reorder or hide text (bidi
@@ -20,6 +21,11 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 def decode(raw: bytes) -> str:
     r"""The text of a byte string: UTF-8 as it is, every other byte as `\xNN`."""
     return raw.decode("utf-8", "backslashreplace")
+
+
+def argument_text(argument: str) -> str:
+    r"""An argument of a command as text that can be stored: bytes that are no UTF-8 become `\xNN`, as everywhere."""
+    return decode(os.fsencode(argument))
 
 
 def _escape(match: re.Match[str]) -> str:

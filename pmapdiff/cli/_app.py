@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,10 +19,9 @@ import typer.core
 
 from pmapdiff import __version__
 from pmapdiff.errors import UsageError
-from pmapdiff.text import decode
+from pmapdiff.text import argument_text
 
 if TYPE_CHECKING:
-    from pmapdiff.align import Classifier
     from pmapdiff.report import View
     from pmapdiff.store import Store
     from pmapdiff.store.prune import Retention
@@ -190,25 +188,6 @@ def screen_view(**options: Any) -> View:
     columns = os.environ.get("COLUMNS", "")
     width = shutil.get_terminal_size().columns if terminal else int(columns) if columns.isdigit() and int(columns) else None
     return View(**options, width=width, colour=terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
-
-
-def classifier_of(path: str | None) -> Classifier:
-    """What --buckets says that mappings are for; the built-in rules alone without it. Raises UsageError."""
-    from pmapdiff.align import BUILT_IN, parse_buckets
-
-    if not path:
-        return BUILT_IN
-    source = argument_text(path)
-    try:
-        data = Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--buckets {source}: {getattr(error, 'strerror', None) or error}") from None
-    return parse_buckets(data, source)
-
-
-def argument_text(argument: str) -> str:
-    r"""An argument as text that can be stored: bytes that are no UTF-8 become `\xNN`, as everywhere."""
-    return decode(os.fsencode(argument))
 
 
 def check_label(argument: str) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from pmapdiff.cli._app import argument_text
 from pmapdiff.errors import UsageError
+from pmapdiff.text import argument_text
 
 STANDARD_OUTPUT = "-"
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from pmapdiff.model import Snapshot
 
 _T = TypeVar("_T")
 
@@ -55,3 +58,8 @@ def counted(items: Iterable[_T], number: int, what: str) -> Iterator[_T]:
             yield item
     finally:
         line.clear()
+
+
+def counted_snapshots(snapshots: Iterable[Snapshot], number: int) -> Iterator[Snapshot]:
+    """The same for snapshots."""
+    return counted(snapshots, number, "snapshots")

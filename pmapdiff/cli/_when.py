@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmapdiff.cli._app import argument_text
+from pmapdiff.api import source
 from pmapdiff.cli._progress import ProgressLine
-from pmapdiff.errors import NotFoundError, StoreError, UsageError
-from pmapdiff.model import Snapshot, SnapshotRef
-from pmapdiff.text import printable
 
 if TYPE_CHECKING:
     from pmapdiff.cli._app import Global
-    from pmapdiff.formats import SavedTable
-    from pmapdiff.store import ProcessFilter, Store
+    from pmapdiff.store import ProcessFilter
 
 
 PartialOption = Annotated[bool, typer.Option("--partial", help="Saved files: take what is whole of one that was cut off.")]
@@ -27,87 +21,13 @@ InputFormOption = Annotated[
 ]
 
 
-class Source:
-    """Loads snapshots by what people call them; opens the store only if one of them is in it.
-
-    `form` is that of saved files where their content does not tell, and with `partial` the whole part of one that was cut off is enough.
-    """
+class Source(source.Source):
+    """Loads what the words of a command mean; says on standard error what is wrong with files that can be read all the same."""
 
     def __init__(self, options: Global, wanted: ProcessFilter, *, form: str | None = None, partial: bool = False) -> None:
-        self._options = options
-        self._wanted = wanted
-        self._form = form
-        self._partial = partial
-        self._store: Store | None = None
-
-    def load(self, *texts: str) -> list[Snapshot]:
-        """The snapshots that these WHENs mean, with the tables of the wanted processes.
-
-        A path, or the name of a file that is no number, keyword or time, is a saved file, and "-" is standard input. A snapshot may hold none of the
-        wanted processes. Raises NotFoundError.
-        """
-        found = [self._load_file(text) if text == "-" or "/" in text or self._is_file_name(text) else self._resolve(text) for text in texts]
-        refs = [item for item in found if isinstance(item, SnapshotRef)]
-        loaded = iter(self._store.load_all(refs, self._wanted) if self._store is not None else ())
-        return [next(loaded) if isinstance(item, SnapshotRef) else item for item in found]
-
-    def _resolve(self, text: str) -> SnapshotRef:
-        try:
-            if self._store is None:
-                self._store = self._options.open_store()
-            return self._store.resolve(argument_text(text), self._wanted)
-        except (NotFoundError, StoreError) as error:
-            if Path(text).suffix and not Path(text).exists():
-                raise NotFoundError(f"there is no file {printable(text)!r}, and as a snapshot: {error}") from None
-            raise
-
-    def demand(self, *snapshots: Snapshot) -> None:
-        """Raise NotFoundError if none of these snapshots holds a wanted process."""
-        if not self._wanted.everything and not any(snapshot.captures for snapshot in snapshots):
-            names = " nor ".join(f"snapshot {s.ref.id}" if s.ref.id is not None else printable(s.ref.source) for s in snapshots)
-            has = f"neither {names} has a" if len(snapshots) > 1 else f"{names} has no"
-            raise NotFoundError(f"{has} process that matches {self._wanted.describe()}")
-
-    def _is_file_name(self, text: str) -> bool:
-        from pmapdiff.store.when import parse_when
-
-        if not Path(text).is_file():
-            return False
-        try:
-            return parse_when(text) is None
-        except UsageError:
-            return True
-
-    def _load_file(self, path: str) -> Snapshot:
-        from pmapdiff.formats.combine import combine
-        from pmapdiff.formats.saved import moments_of
-
-        with ProgressLine() as progress:
-            tables = combine(read_files([path], self._form, progress, partial=self._partial))
-        warn(tables)
-        moments = moments_of(tables)
-        if len(moments) > 1:
-            sys.stderr.write(
-                f"pmapdiff: {printable(path)}: it holds {len(moments)} moments, this is about the last one: import the file to see all\n"
-            )
-        last = moments[-1]
-        wanted = tuple(capture for capture in last.captures if self._wanted.accepts(capture.process))
-        return Snapshot(SnapshotRef(None, last.taken_at_us, last.host or "", None, argument_text(path)), wanted)
+        super().__init__(options.open_store, wanted, say=warn, progress=ProgressLine, form=form, partial=partial)
 
 
-def read_files(paths: Sequence[str], form: str | None, progress: ProgressLine, *, partial: bool) -> list[SavedTable]:
-    """The tables in saved files. Raises FormatError, NotFoundError."""
-    from pmapdiff.formats.saved import read_saved
-
-    tables = []
-    for path in paths:
-        words = f"reading {printable(argument_text(path))}"
-        tables += read_saved(path, form, partial=partial, progress=lambda share, words=words: progress.draw(f"{words}: {share:.0%}"))  # type: ignore[misc]
-    return tables
-
-
-def warn(tables: Iterable[SavedTable]) -> None:
-    """Say on standard error what is wrong with saved tables that could be read all the same."""
-    for table in tables:
-        for warning in table.warnings:
-            sys.stderr.write(f"pmapdiff: {printable(table.source)}: {printable(warning)}\n")
+def warn(text: str) -> None:
+    """Say something on standard error that is safe to print."""
+    sys.stderr.write(f"pmapdiff: {text}\n")

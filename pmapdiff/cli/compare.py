@@ -14,7 +14,6 @@ from pmapdiff.cli._app import (
     PidOption,
     SortOption,
     TopOption,
-    classifier_of,
     command,
     parse_threshold,
     screen_view,
@@ -61,6 +60,7 @@ def compare(
     all changes, after. With three snapshots and more, one figure (--sort) of each region stands in a column a snapshot.
     """
     from pmapdiff.align import trace
+    from pmapdiff.api.look import classifier_of
     from pmapdiff.compare import compare_snapshots
     from pmapdiff.report import write_report
     from pmapdiff.report.regions import found_change

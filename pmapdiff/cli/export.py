@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmapdiff.cli._app import BucketsOption, Global, NameOption, PidOption, argument_text, classifier_of, command
+from pmapdiff.cli._app import BucketsOption, Global, NameOption, PidOption, command
 from pmapdiff.cli._output import STANDARD_OUTPUT, opened_output
-from pmapdiff.cli._progress import counted
+from pmapdiff.cli._progress import counted_snapshots
 from pmapdiff.cli._when import InputFormOption, PartialOption, Source
 from pmapdiff.errors import NotFoundError, UsageError
-from pmapdiff.text import printable
+from pmapdiff.text import argument_text, printable
 
 if TYPE_CHECKING:
     from pmapdiff.model import Snapshot
@@ -67,6 +67,7 @@ def export(
 
     With --openmetrics write what the processes of one snapshot and their families hold, as gauges for Prometheus. FILE - is standard output.
     """
+    from pmapdiff.api.look import classifier_of
     from pmapdiff.report import View
     from pmapdiff.store import ProcessFilter
 
@@ -115,9 +116,10 @@ def _form(form: str | None, output: str | None) -> str:
 
 def _range(options: Global, since: str | None, until: str | None, wanted: ProcessFilter, *, tables: bool) -> tuple[Iterator[Snapshot], int]:
     """The snapshots between two moments that hold a wanted process, as they are asked for, and how many they are."""
+    from pmapdiff.api.look import Span
+
     store = options.open_store()
-    since_us, until_us = (None if text is None else store.moment(argument_text(text)) for text in (since, until))
-    refs = store.refs(since_us, until_us, wanted)
+    refs = Span(since, until).refs(store, wanted)
     if not refs and since is None and until is None and wanted.everything:
         raise NotFoundError("the store is empty: make a snapshot with `pmapdiff record`")
     if not refs:
@@ -144,7 +146,7 @@ def _write_table(table: FlatTable, snapshots: Iterator[Snapshot], number: int, f
     from pmapdiff.report.flat import Flat
 
     if output != STANDARD_OUTPUT or not sys.stdout.isatty():
-        snapshots = counted(snapshots, number, "snapshots")
+        snapshots = counted_snapshots(snapshots, number)
     with opened_output(output) as out:
         write_report("export", form, Flat(table, snapshots), view, out)
 

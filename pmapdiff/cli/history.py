@@ -13,15 +13,12 @@ from pmapdiff.cli._app import (
     PidOption,
     SortOption,
     TopOption,
-    argument_text,
-    classifier_of,
     command,
     parse_threshold,
     screen_view,
 )
-from pmapdiff.cli._progress import counted
-from pmapdiff.errors import NotFoundError, UsageError
-from pmapdiff.text import printable
+from pmapdiff.cli._progress import counted_snapshots
+from pmapdiff.errors import UsageError
 
 
 @command(
@@ -63,34 +60,21 @@ def history(
 
     Regions are followed through growth, splits, merges and moves, and through restarts of the service. Where there is no table there is a gap.
     """
-    from pmapdiff.align import trace
+    from pmapdiff.api.look import Span, classifier_of, find_history
     from pmapdiff.report import write_report
-    from pmapdiff.report.regions import RegionFilter
     from pmapdiff.store import ProcessFilter
 
     if by not in ("region", "family"):
         raise UsageError(f"--by {by}: one of region, family")
-    classifier = classifier_of(buckets)
-    if family is not None and family not in classifier.families:
-        raise UsageError(f"--family {printable(family)}: one of {', '.join(classifier.families)}")
     options: Global = context.obj
     view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top)
-    store = options.open_store()
-    wanted = ProcessFilter(frozenset(pid or ()), name)
-    regions = RegionFilter(region, family, None)
-    if name is not None and not store.has_process(wanted):
-        wanted, regions = ProcessFilter(frozenset(pid or ())), RegionFilter(region, family, name)
-    since_us, until_us = (None if text is None else store.moment(argument_text(text)) for text in (since, until))
-    refs = store.refs(since_us, until_us, wanted)
-    found = regions.apply(trace(counted(store.walk(refs, wanted), len(refs), "snapshots"), store.last_seen(wanted), classifier=classifier))
-    if not found.services:
-        raise NotFoundError(_nothing(region, family, name, bool(refs)))
+    found = find_history(
+        options.open_store(),
+        ProcessFilter(frozenset(pid or ()), name),
+        Span(since, until),
+        region=region,
+        family=family,
+        classifier=classifier_of(buckets),
+        counted=counted_snapshots,
+    )
     write_report("history", form, found, view, sys.stdout)
-
-
-def _nothing(region: str | None, family: str | None, name: str | None, any_snapshot: bool) -> str:
-    if not any_snapshot or (region, family, name) == (None, None, None):
-        return "there is no snapshot of such a process in this time: see `pmapdiff snapshots` and `pmapdiff processes`"
-    given = [("", region), ("--family ", family), ("--name ", name)]
-    what = " ".join(f"{option}{printable(text)}" for option, text in given if text is not None)
-    return f"there is no region {what}: `pmapdiff history` lists those that changed, `pmapdiff show` all of one snapshot"

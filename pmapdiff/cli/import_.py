@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import Global, argument_text, check_label, command
+from pmapdiff.api.source import read_files, warnings_of
+from pmapdiff.cli._app import Global, check_label, command
 from pmapdiff.cli._progress import ProgressLine
-from pmapdiff.cli._when import read_files, warn
+from pmapdiff.cli._when import warn
 from pmapdiff.errors import NotFoundError, UsageError
-from pmapdiff.text import printable
+from pmapdiff.text import argument_text, printable
 from pmapdiff.units import parse_duration, plural
 
 
@@ -75,7 +76,8 @@ def import_(
             taken.append(Snapshot(SnapshotRef(None, taken_at_us, whose, label, argument_text(moment.source)), moment.captures))
         progress.draw(f"storing {plural(len(combined), 'table')}")
         refs = options.open_store(write=True).write_all(taken)
-    warn(combined)
+    for warning in warnings_of(combined):
+        warn(warning)
     for ref, snapshot in zip(refs, taken, strict=True):
         mappings = sum(len(capture.table.mappings) for capture in snapshot.captures if capture.table is not None)
         sys.stdout.write(

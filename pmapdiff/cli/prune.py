@@ -14,12 +14,12 @@ from pmapdiff.cli._app import (
     KeepHourlyOption,
     KeepLastOption,
     MaxSizeOption,
-    argument_text,
     command,
     retention_of,
 )
 from pmapdiff.cli._progress import ProgressLine
 from pmapdiff.errors import NotFoundError, UsageError
+from pmapdiff.text import argument_text
 from pmapdiff.units import format_kib, plural
 
 

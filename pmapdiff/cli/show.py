@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import BucketsOption, ExplainOption, NameOption, TopOption, classifier_of, command, screen_view
+from pmapdiff.cli._app import BucketsOption, ExplainOption, NameOption, TopOption, command, screen_view
 from pmapdiff.cli._when import InputFormOption, PartialOption, Source
 from pmapdiff.errors import UsageError
 from pmapdiff.model import Snapshot, Status
@@ -58,6 +58,7 @@ def show(
     ] = None,
 ) -> None:
     """Show mapping tables as they were, with their totals."""
+    from pmapdiff.api.look import classifier_of
     from pmapdiff.report import write_report
     from pmapdiff.store import ProcessFilter
     from pmapdiff.units import parse_address_range

@@ -33,7 +33,8 @@ ALLOWED = {
     "analyse": BASE | {"model", "align"},
     "report": BASE | {"model", "align", "compare", "analyse", "store", "formats.smaps"},
     "schedule": BASE,
-    "cli": BASE | {"model", "align", "compare", "analyse", "store", "formats", "capture", "report", "schedule", "cli"},
+    "api": BASE | {"model", "align", "compare", "analyse", "store", "formats", "report"},
+    "cli": BASE | {"api", "model", "align", "compare", "analyse", "store", "formats", "capture", "report", "schedule", "cli"},
     "__init__": set(),
     "__main__": {"cli"},
 }

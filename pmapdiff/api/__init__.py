@@ -1,0 +1,1 @@
+"""What programs and commands have in common: from words to results."""
