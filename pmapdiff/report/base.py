@@ -16,6 +16,8 @@ from pmapdiff.model import Mapping
 
 # The figures of every change row, and those that decide whether a change is below the threshold.
 MAIN_FIGURES = ("size_kib", "rss_kib", "footprint_kib", "dirty_kib", "swap_kib")
+# Columns of a terminal from which on a report shows more.
+_WIDE = 120
 SORTS = ("size", "rss", "pss", "dirty", "anonymous", "swap", "footprint", "name", "address")
 
 
@@ -45,6 +47,11 @@ class View:
     def __post_init__(self) -> None:
         if self.sort is not None and self.sort not in SORTS:
             raise UsageError(f"--sort {self.sort}: one of {', '.join(SORTS)}")
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether there is room for columns that can be done without."""
+        return self.width is not None and self.width >= _WIDE
 
     def shows(self, mapping: Mapping) -> bool:
         """Whether some of a mapping lies within the range of addresses, both ends of which are in it."""

@@ -8,24 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pmapdiff.align import History
-from pmapdiff.analyse.result import Leaks
-from pmapdiff.compare import Comparison
 from pmapdiff.model import Snapshot
-from pmapdiff.report.base import View, register
+from pmapdiff.report.base import View, Writer, register
 from pmapdiff.report.columns import Kind, kind_of
 from pmapdiff.report.flat import MAPPINGS, Cells, Flat
-from pmapdiff.report.frames import (
-    change_frame,
-    family_frame,
-    family_total_frame,
-    history_frame,
-    leak_frame,
-    process_frame,
-    process_summary_frame,
-    snapshot_frame,
-)
-from pmapdiff.store import ProcessSummary, SnapshotSummary
+from pmapdiff.report.frames import frame_of
 from pmapdiff.text import csv_cell
 from pmapdiff.units import format_moment_utc
 
@@ -77,44 +64,22 @@ def write_flat(result: Flat, view: View, out: TextIO) -> None:
     out.write(header)
 
 
-@register("compare", "csv")
-def write_comparison(result: Comparison, view: View, out: TextIO) -> None:
-    """One row a change, family or process; figures are differences in KiB."""
-    frames = {"region": change_frame, "family": family_frame, "process": process_frame}
-    _write(frames[view.by](result, view), out)
-
-
 @register("show", "csv")
 def write_snapshot(result: Snapshot, view: View, out: TextIO) -> None:
     """One row a mapping with every counter, or one a family."""
     if view.by == "family":
-        _write(family_total_frame(result, view), out)
+        _write(frame_of("show", result, view), out)
     else:
         write_flat(Flat(MAPPINGS, (result,)), view, out)
 
 
-def _write_history(result: History, view: View, out: TextIO) -> None:
-    """One row a region and snapshot; empty cells where there is no table."""
-    _write(history_frame(result, view), out)
+def _writer(subject: str) -> Writer:
+    def write(result: Any, view: View, out: TextIO) -> None:
+        _write(frame_of(subject, result, view), out)
+
+    return write
 
 
-for _subject in ("history", "series"):
-    register(_subject, "csv")(_write_history)
-
-
-@register("leaks", "csv")
-def write_leaks(result: Leaks, view: View, out: TextIO) -> None:
-    """One row a finding, and one for each process that has none."""
-    _write(leak_frame(result, view), out)
-
-
-@register("snapshots", "csv")
-def write_snapshots(result: Sequence[SnapshotSummary], _view: View, out: TextIO) -> None:
-    """One row a snapshot."""
-    _write(snapshot_frame(result), out)
-
-
-@register("processes", "csv")
-def write_processes(result: Sequence[ProcessSummary], _view: View, out: TextIO) -> None:
-    """One row a process, its figures when first and when last seen."""
-    _write(process_summary_frame(result), out)
+# A row a change, family or process; a region and snapshot; a finding; a snapshot; a process.
+for _subject in ("compare", "history", "series", "leaks", "snapshots", "processes"):
+    register(_subject, "csv")(_writer(_subject))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from textwrap import wrap
-from typing import NamedTuple, TextIO
-
-from rich.cells import cell_len
+from typing import NamedTuple
 
 from pmapdiff.model import FIGURE_INDEX, Capture, Snapshot
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.model.mapping import known_perms
-from pmapdiff.report.base import View, figure_title
+from pmapdiff.report.base import figure_title
 from pmapdiff.report.families import FamilySummary, summarise
+from pmapdiff.report.page import Page
 from pmapdiff.report.rows import address_text, chosen_rows, names_of
-from pmapdiff.report.table import Cell, Row, cut_end, paint, write_table
+from pmapdiff.report.table import NOTE, Cell, Row, cut_end
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, plural
 
@@ -22,14 +20,13 @@ _FIGURES = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", "footprin
 _NARROWEST_REASON = 30
 
 
-def write_family_summary(snapshot: Snapshot, view: View, out: TextIO) -> None:
+def write_family_summary(snapshot: Snapshot, page: Page) -> None:
     """A row a family over all processes, and what they add up to."""
+    view = page.view
     summary = summarise(snapshot, view)
-    out.write(plural(summary.processes, "process", "processes") + "\n")
+    page.wrapped(plural(summary.processes, "process", "processes"))
     if summary.left_out:
-        out.write(
-            paint(f"  note: {plural(summary.left_out, 'process', 'processes')} left out, of which the table has no counters", "yellow", view) + "\n"
-        )
+        page.wrapped(f"note: {plural(summary.left_out, 'process', 'processes')} left out, of which the table has no counters", "yellow", *NOTE)
     if not summary.processes:
         return
     shown = summary.families[: view.top] if view.top else summary.families
@@ -48,9 +45,9 @@ def write_family_summary(snapshot: Snapshot, view: View, out: TextIO) -> None:
     rows.append([])
     sums = [str(summary.totals.mappings), *(format_kib(summary.totals.figures[i]) for i in indexes)]
     rows.append([*(Cell(text, "bold") for text in sums), "in all"])
-    write_table(["Count", *map(figure_title, figures), "Family"], frozenset([len(figures) + 1]), rows, view, out)
+    page.table(["Count", *map(figure_title, figures), "Family"], [len(figures) + 1], rows)
     if view.explain:
-        write_rules((AppliedRule(str(part.totals.mappings), row.family, part.reason) for row in shown for part in row.rules), view, out)
+        write_rules((AppliedRule(str(part.totals.mappings), row.family, part.reason) for row in shown for part in row.rules), page)
 
 
 def _width(summary: FamilySummary, figures: Iterable[str]) -> int:
@@ -60,9 +57,10 @@ def _width(summary: FamilySummary, figures: Iterable[str]) -> int:
     return len("Count") + 2 + numbers + max((len(row.family) for row in summary.families), default=0)
 
 
-def write_explained_mappings(capture: Capture, view: View, out: TextIO) -> None:
+def write_explained_mappings(capture: Capture, page: Page) -> None:
     """A row a mapping with its family and the reason; the reasons in full below, where a row had no room for them."""
     assert capture.table is not None
+    view = page.view
     wide = view.width is None or view.width >= 120
     names = names_of(capture.table.mappings)
     chosen = chosen_rows(capture, view)
@@ -76,16 +74,16 @@ def write_explained_mappings(capture: Capture, view: View, out: TextIO) -> None:
         cells = [address_text(mapping), *numbers, known_perms(mapping.perms) or "-", verdict.family]
         rows.append([*cells, f"{name}{verdict.reason}"])
     count = len(header)
-    write_table(header, frozenset({0, count - 3, count - 2, count - 1}), rows, view, out, cut=cut_end)
+    page.table(header, [0, count - 3, count - 2, count - 1], rows, cut=cut_end)
     if len(chosen) < len(capture.table.mappings):
-        out.write(f"{plural(len(capture.table.mappings) - len(chosen), 'mapping')} not shown: see them all with --top 0\n")
+        page.wrapped(f"{plural(len(capture.table.mappings) - len(chosen), 'mapping')} not shown: see them all with --top 0")
     if view.width is not None:
         counts: dict[tuple[str, str], int] = {}
         for _, verdict in chosen:
             counts[verdict] = counts.get(verdict, 0) + 1
         order = {family: place for place, family in enumerate(view.classifier.families)}
         ranked = sorted(counts.items(), key=lambda item: (order[item[0][0]], -item[1], item[0][1]))
-        write_rules((AppliedRule(str(number), *verdict) for verdict, number in ranked), view, out)
+        write_rules((AppliedRule(str(number), *verdict) for verdict, number in ranked), page)
 
 
 def _end_of(name: str, width: int) -> str:
@@ -102,18 +100,9 @@ class AppliedRule(NamedTuple):
     reason: str
 
 
-def write_rules(rules: Iterable[AppliedRule], view: View, out: TextIO) -> None:
+def write_rules(rules: Iterable[AppliedRule], page: Page) -> None:
     """The rules that applied, in full: what does not fit into a line goes on in the next."""
-    rows = list(rules)
-    if not rows:
-        return
-    widths = [max(map(cell_len, (title, *cells))) for title, cells in zip(("Count", "Family"), list(zip(*rows, strict=True))[:2], strict=True)]
-    indent = sum(widths) + 4
-    room = None if view.width is None else max(view.width - indent, _NARROWEST_REASON)
-    header = "  ".join(("Count".rjust(widths[0]), "Family".ljust(widths[1]), "Rule"))
-    out.write(f"\n{paint(header, 'bold', view)}\n")
-    for row in rows:
-        lines = [row.reason] if room is None else wrap(row.reason, room)
-        out.write(f"{row.mappings.rjust(widths[0])}  {row.family.ljust(widths[1])}  {lines[0]}\n")
-        for line in lines[1:]:
-            out.write(f"{' ' * indent}{line}\n")
+    rows: list[Row] = [tuple(rule) for rule in rules]
+    if rows:
+        page.line()
+        page.table(["Count", "Family", "Rule"], [1, 2], rows, cut=None)

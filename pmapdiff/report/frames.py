@@ -6,7 +6,7 @@ aware UTC timestamps; text is the stranger's own, not yet safe to print.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +153,16 @@ def process_frame(comparison: Comparison, view: View | None = None) -> pd.DataFr
     return _frame((*_ENDS, "mappings_before", "mappings_after", "changes", "unchanged", *FIGURES), rows)
 
 
+def comparison_frame(comparison: Comparison, view: View) -> pd.DataFrame:
+    """One row a region, family or process, as the view says."""
+    return {"region": change_frame, "family": family_frame, "process": process_frame}[view.by](comparison, view)
+
+
+def show_frame(snapshot: Snapshot, view: View) -> pd.DataFrame:
+    """One row a mapping, or a family, as the view says."""
+    return family_total_frame(snapshot, view) if view.by == "family" else mapping_frame(snapshot, view)
+
+
 def history_frame(history: History, view: View | None = None) -> pd.DataFrame:
     """One row a region and snapshot, from where its service was first seen to where it was last; figures are missing in a gap."""
     view = view or View()
@@ -189,7 +199,7 @@ def _ref_cells(ref: SnapshotRef) -> tuple[Any, ...]:
     return (ref.id, ref.taken_at_us, ref.host, ref.label, ref.source)
 
 
-def snapshot_frame(summaries: Sequence[SnapshotSummary]) -> pd.DataFrame:
+def snapshot_frame(summaries: Sequence[SnapshotSummary], _view: View | None = None) -> pd.DataFrame:
     """One row a snapshot."""
     columns = ("id", "taken_at", "host", "label", "source", "duration_us", "processes", "mappings", "rss_kib", "footprint_kib")
     rows = (
@@ -198,7 +208,7 @@ def snapshot_frame(summaries: Sequence[SnapshotSummary]) -> pd.DataFrame:
     return _frame(columns, rows)
 
 
-def process_summary_frame(summaries: Sequence[ProcessSummary]) -> pd.DataFrame:
+def process_summary_frame(summaries: Sequence[ProcessSummary], _view: View | None = None) -> pd.DataFrame:
     """One row a process, its figures when it was first and last seen."""
     shown = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", "footprint_kib")
     ends = ("snapshot_first", "taken_at_first", "snapshot_last", "taken_at_last")
@@ -226,3 +236,19 @@ def process_summary_frame(summaries: Sequence[ProcessSummary]) -> pd.DataFrame:
 def leak_frame(leaks: Leaks, view: View | None = None) -> pd.DataFrame:
     """One row a finding, and one for each process that has none; the ends of an interval are in the unit of the slope."""
     return _frame(COLUMNS, finding_rows(leaks, (view or View()).top or None))
+
+
+_FRAMES: dict[str, Callable[[Any, View], pd.DataFrame]] = {
+    "compare": comparison_frame,
+    "show": show_frame,
+    "history": history_frame,
+    "series": history_frame,
+    "leaks": leak_frame,
+    "snapshots": snapshot_frame,
+    "processes": process_summary_frame,
+}
+
+
+def frame_of(subject: str, result: Any, view: View) -> pd.DataFrame:
+    """A result of any kind as a frame: what the CSV of this subject is written from."""
+    return _FRAMES[subject](result, view)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TextIO
 
 from pmapdiff.align import History, Incarnation, Match, RegionHistory, Samples, ServiceHistory
 from pmapdiff.model.mapping import known_perms
-from pmapdiff.report.base import MAIN_FIGURES, View, figure_title, register
+from pmapdiff.report.base import MAIN_FIGURES, View, figure_title
+from pmapdiff.report.page import Page, register_page
 from pmapdiff.report.regions import (
     change_of,
     figure_name,
@@ -22,51 +22,46 @@ from pmapdiff.report.regions import (
     value,
 )
 from pmapdiff.report.sparkline import gaps, sparkline, with_gaps
-from pmapdiff.report.table import Cell, Row, write_line, write_table
+from pmapdiff.report.table import NOTE, Row, delta_cell
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_short, plural
 
 _IN_FULL = 2
 _ROWS = 20
 _SERVICES = 3
-_WIDE = 120
 _AGAIN = {Match.RESTARTED: "restart", Match.EXEC: "exec"}
 _NARROW_BLOCKS, _WIDE_BLOCKS = 16, 60
 
 
-@register("history", "text")
-def write_history(result: History, view: View, out: TextIO) -> None:
+@register_page("history")
+def write_history(result: History, page: Page) -> None:
     """One or two regions in full, a row a snapshot; of more a line each, those that changed most first; of many services only those."""
-    figure = figure_name(view, result)
+    figure = figure_name(page.view, result)
     number = sum(len(service.regions) for service in result.services)
     if len(result.services) > _SERVICES:
-        return _write_all_services(result, view, figure, out)
+        return _write_all_services(result, figure, page)
     for count, service in enumerate(result.services):
         if count:
-            out.write("\n")
-        if number <= _IN_FULL and view.by != "family":
+            page.line()
+        if number <= _IN_FULL and page.view.by != "family":
             for place, known in enumerate(service.regions):
                 if place:
-                    out.write("\n")
-                _write_in_full(result, service, known, view, figure, out)
+                    page.line()
+                _write_in_full(result, service, known, figure, page)
         else:
-            _write_overview(result, service, view, figure, out)
+            _write_overview(result, service, figure, page)
     return None
 
 
-def _write_rows(rows: Sequence[Row], title: str, view: View, out: TextIO) -> None:
-    write_table(["First", "Most", "Last", "±", "Over time", title], frozenset([4, 5]), rows, view, out)
-
-
-def _delta(kib: int | None) -> Cell:
-    return Cell(format_delta_kib(kib), "" if not kib else "red" if kib > 0 else "green")
+def _write_rows(rows: Sequence[Row], title: str, page: Page) -> None:
+    page.table(["First", "Most", "Last", "±", "Over time", title], [4, 5], rows)
 
 
 def _blocks(history: History, service: ServiceHistory, samples: Samples, figure: str, view: View) -> str:
     """The figure as blocks, from when the service was first seen to when it was last; what was not captured is blank, and so is a gap in time."""
     steps = service.lifetime
     values = with_gaps((value(samples[step], figure) for step in steps), [history.snapshots[step].taken_at_us for step in steps])
-    return sparkline(values, _WIDE_BLOCKS if view.width is None or view.width >= _WIDE else _NARROW_BLOCKS)
+    return sparkline(values, _WIDE_BLOCKS if view.width is None or view.is_wide else _NARROW_BLOCKS)
 
 
 def _heading(history: History, service: ServiceHistory, what: str = "") -> str:
@@ -79,20 +74,20 @@ def _heading(history: History, service: ServiceHistory, what: str = "") -> str:
     return f"{service_title(service, history)}: {what}{plural(count, 'snapshot')}{span}{again}"
 
 
-def _write_in_full(history: History, service: ServiceHistory, known: RegionHistory, view: View, figure: str, out: TextIO) -> None:
+def _write_in_full(history: History, service: ServiceHistory, known: RegionHistory, figure: str, page: Page) -> None:
     label = known.region.label
-    write_line(_heading(history, service), "bold", view, out)
-    write_line(f"{printable(label.name)}  {known_perms(label.perms) or '-'}  {label.family}  {known.id}", "bold", view, out)
+    page.line(_heading(history, service), "bold")
+    page.line(f"{printable(label.name)}  {known_perms(label.perms) or '-'}  {label.family}  {known.id}", "bold")
     if known.region.possibly:
-        write_line("  note: that this is one region throughout is in part a guess", "yellow", view, out)
-    blocks = _blocks(history, service, known.samples, figure, view)
+        page.wrapped("note: that this is one region throughout is in part a guess", "yellow", *NOTE)
+    blocks = _blocks(history, service, known.samples, figure, page.view)
     amount = change_of(known.samples, figure)
     most = f", at most {format_kib(largest(known.samples, figure))}" if amount is not None and swing(known.samples, figure) > abs(amount) else ""
-    write_line(f"{figure_title(figure)} {format_delta_kib(amount)}{most}  {blocks}", "", view, out)
-    _write_steps(history, service, known.samples, view, out)
+    page.line(f"{figure_title(figure)} {format_delta_kib(amount)}{most}  {blocks}")
+    _write_steps(history, service, known.samples, page)
 
 
-def _write_steps(history: History, service: ServiceHistory, samples: Samples, view: View, out: TextIO) -> None:
+def _write_steps(history: History, service: ServiceHistory, samples: Samples, page: Page) -> None:
     figures = [f for f in MAIN_FIGURES if f != "swap_kib" or any(value(s, f) for s in samples.distinct())]
     restarts = service.restarts()
     steps = service.lifetime
@@ -115,7 +110,7 @@ def _write_steps(history: History, service: ServiceHistory, samples: Samples, vi
         cells = [format_kib(value(sample, f)) for f in figures]
         rows.append([number, format_moment_short(ref.taken_at_us), *cells, "-" if sample is None else f"{sample.mappings:,}", note])
     header = ["#", "Taken at", *map(figure_title, figures), "Maps", ""]
-    write_table(header, frozenset([1, len(header) - 1]), rows, view, out)
+    page.table(header, [1, len(header) - 1], rows)
 
 
 def _again(known: Incarnation) -> str:
@@ -131,32 +126,34 @@ def _note(service: ServiceHistory, step: int) -> str:
     return "" if capture.status == "complete" else str(capture.status)
 
 
-def _write_overview(history: History, service: ServiceHistory, view: View, figure: str, out: TextIO) -> None:
-    found = rows_of(service, view, figure, _ROWS if view.top is None else view.top)
-    write_line(_heading(history, service, f"{figure_title(figure)} over "), "bold", view, out)
-    rows = [_overview_row(history, service, row.samples, figure, view, row.name) for row in found.rows]
+def _write_overview(history: History, service: ServiceHistory, figure: str, page: Page) -> None:
+    found = rows_of(service, page.view, figure, _ROWS if page.view.top is None else page.view.top)
+    page.line(_heading(history, service, f"{figure_title(figure)} over "), "bold")
+    rows = [_overview_row(history, service, row.samples, figure, page.view, row.name) for row in found.rows]
     if found.hidden or found.unchanged:
-        rows.append(_overview_row(history, service, found.rest, figure, view, left_out_words(found)))
+        rows.append(_overview_row(history, service, found.rest, figure, page.view, left_out_words(found)))
     total = sum_of(service, [known.samples for known in service.regions])
-    rows += [[], _overview_row(history, service, total, figure, view, "in all")]
-    _write_rows(rows, "Family" if view.by == "family" else "Mapping", view, out)
+    rows += [[], _overview_row(history, service, total, figure, page.view, "in all")]
+    _write_rows(rows, "Family" if page.view.by == "family" else "Mapping", page)
 
 
-def _write_all_services(history: History, view: View, figure: str, out: TextIO) -> None:
+def _write_all_services(history: History, figure: str, page: Page) -> None:
     """The regions of all services in one table: what a first screen has room for."""
-    limit = _ROWS if view.top is None else view.top
-    found = [(service, row) for service in history.services for row in rows_of(service, replace(view, top=0), figure, 0).rows]
+    limit = _ROWS if page.view.top is None else page.view.top
+    found = [(service, row) for service in history.services for row in rows_of(service, replace(page.view, top=0), figure, 0).rows]
     if limit and len(found) > limit:
         found = [(service, row) for service, row in found if has_changed(row.samples)] or found
-    if view.sort not in ("name", "address"):
+    if page.view.sort not in ("name", "address"):
         found.sort(key=lambda item: (-swing(item[1].samples, figure), -largest(item[1].samples, figure)))
     shown = found[:limit] if limit else found
-    write_line(f"{figure_title(figure)} of the regions of {len(history.services):,} services that varied most", "bold", view, out)
-    rows = [_overview_row(history, service, row.samples, figure, view, f"{service_title(service, history)}: {row.name}") for service, row in shown]
-    _write_rows(rows, "Process: family" if view.by == "family" else "Process: mapping", view, out)
+    page.line(f"{figure_title(figure)} of the regions of {len(history.services):,} services that varied most", "bold")
+    rows = [
+        _overview_row(history, service, row.samples, figure, page.view, f"{service_title(service, history)}: {row.name}") for service, row in shown
+    ]
+    _write_rows(rows, "Process: family" if page.view.by == "family" else "Process: mapping", page)
     rest = sum(len(service.regions) for service in history.services) - len(shown)
     if rest:
-        out.write(f"{plural(rest, 'more region')}: --top N; of one service: --pid or --name\n")
+        page.wrapped(f"{plural(rest, 'more region')}: --top N; of one service: --pid or --name")
 
 
 def _overview_row(history: History, service: ServiceHistory, samples: Samples, figure: str, view: View, name: str) -> Row:
@@ -167,7 +164,7 @@ def _overview_row(history: History, service: ServiceHistory, samples: Samples, f
         format_kib(first),
         format_kib(most),
         format_kib(last),
-        _delta(change_of(samples, figure)),
+        delta_cell(change_of(samples, figure)),
         _blocks(history, service, samples, figure, view),
         name,
     ]

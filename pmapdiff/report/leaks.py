@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
 from rich.cells import cell_len
 
 from pmapdiff.analyse.result import Figure, Finding, Leaks, Suspect, Trend, Verdict
-from pmapdiff.report.base import View, register
+from pmapdiff.report.base import View
 from pmapdiff.report.leak_shape import chosen_suspects, first_evidence, main_finding, next_limit, was_killed
 from pmapdiff.report.leak_words import (
     counts_words,
@@ -24,8 +23,9 @@ from pmapdiff.report.leak_words import (
     what_words,
 )
 from pmapdiff.report.leaks_depth import write_depth
+from pmapdiff.report.page import Page, register_page
 from pmapdiff.report.sparkline import sparkline, with_gaps
-from pmapdiff.report.table import Cell, Row, Under, cut_end, write_table, write_wrapped
+from pmapdiff.report.table import NOTE, Cell, Row, Under, cut_end
 from pmapdiff.text import printable
 from pmapdiff.units import format_moment_short
 
@@ -33,32 +33,31 @@ _NARROW_BLOCKS, _WIDE_BLOCKS = 8, 16
 _WIDE = 140
 _NAME = 30
 _WHAT = 28
-_NOTE = ("  ", "    ")
 
 
-@register("leaks", "text")
-def write_leaks(result: Leaks, view: View, out: TextIO) -> None:
+@register_page("leaks")
+def write_leaks(result: Leaks, page: Page) -> None:
     """One service in depth; of several first those that grow, each with its first evidence, then the others, and of what is stable the number."""
     if len(result.processes) == 1:
-        write_depth(result, result.processes[0], view, out)
+        write_depth(result, result.processes[0], page)
     else:
-        write_wrapped(headline(result), "bold", view, out, "", "  ")
-        _write_ranking(result, view, out)
+        page.wrapped(headline(result), "bold", "", "  ")
+        _write_ranking(result, page)
     for note in result.notes:
-        write_wrapped(f"note: {printable(note)}", "yellow", view, out, *_NOTE)
+        page.wrapped(f"note: {printable(note)}", "yellow", *NOTE)
 
 
-def _write_ranking(leaks: Leaks, view: View, out: TextIO) -> None:
-    shown = chosen_suspects(leaks, view.top)
+def _write_ranking(leaks: Leaks, page: Page) -> None:
+    shown = chosen_suspects(leaks, page.view.top)
     if shown:
-        out.write("\n")
-        _write_rows(leaks, shown, view, out)
+        page.line()
+        _write_rows(leaks, shown, page)
     kept = {id(suspect) for suspect in shown}
     left = [suspect for suspect in leaks.processes if id(suspect) not in kept]
     if left:
-        write_wrapped(f"{counts_words(left)} not shown: --top 0 shows all" if shown else "each of them: --top 0", "", view, out)
+        page.wrapped(f"{counts_words(left)} not shown: --top 0 shows all" if shown else "each of them: --top 0")
     if any(suspect.findings for suspect in leaks.processes):
-        write_wrapped("one of them in depth: --pid PID, or --name REGEX", "", view, out)
+        page.wrapped("one of them in depth: --pid PID, or --name REGEX")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +142,15 @@ def _moments(leaks: Leaks, *, full: bool) -> Callable[[int | None], str]:
     return words
 
 
-def _write_rows(leaks: Leaks, shown: Sequence[Suspect], view: View, out: TextIO) -> None:
-    columns = _columns(leaks, shown, view)
+def _write_rows(leaks: Leaks, shown: Sequence[Suspect], page: Page) -> None:
+    columns = _columns(leaks, shown, page.view)
     titles = {column.title for column in columns}
     rows: list[Row | Under] = []
     for suspect in shown:
         rows.append([column.cell(suspect, main_finding(suspect)) for column in columns])
         rows += _under(suspect, titles)
     left = frozenset(place for place, column in enumerate(columns) if column.left)
-    write_table([column.title for column in columns], left, rows, view, out, cut=cut_end)
+    page.table([column.title for column in columns], left, rows, cut=cut_end)
 
 
 def _under(suspect: Suspect, titles: Collection[str]) -> Iterator[Under]:

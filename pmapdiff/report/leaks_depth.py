@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TextIO
 
 from rich.cells import cell_len
 
 from pmapdiff.analyse.result import End, Finding, Leaks, Sibling, Suspect
-from pmapdiff.report.base import View
 from pmapdiff.report.leak_shape import evidence_lines, process_reasons
 from pmapdiff.report.leak_words import (
     end_sentence,
@@ -22,46 +20,46 @@ from pmapdiff.report.leak_words import (
     verdict_sentence,
     what_words,
 )
+from pmapdiff.report.page import Page
 from pmapdiff.report.sparkline import sparkline, with_gaps
-from pmapdiff.report.table import Cell, Row, write_line, write_table, write_wrapped
+from pmapdiff.report.table import NOTE, Cell, Row
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_short
 
 _WIDEST_BLOCKS = 150
-_UNDER = ("  ", "    ")
 _ITEM = ("  - ", "    ")
 
 
-def write_depth(leaks: Leaks, suspect: Suspect, view: View, out: TextIO) -> None:
+def write_depth(leaks: Leaks, suspect: Suspect, page: Page) -> None:
     """All that is known of a service, the answer first."""
-    write_wrapped(f"{suspect_title(suspect, leaks)}: {span_words(suspect)}", "bold", view, out, "", "  ")
-    write_wrapped(verdict_sentence(suspect), style_of(suspect.verdict, urgent=suspect.urgent), view, out, "", "  ")
+    page.wrapped(f"{suspect_title(suspect, leaks)}: {span_words(suspect)}", "bold", "", "  ")
+    page.wrapped(verdict_sentence(suspect), style_of(suspect.verdict, urgent=suspect.urgent), "", "  ")
     for words in process_reasons(suspect):
-        write_wrapped(words, "", view, out, *_ITEM)
-    _write_series(suspect, view, out)
+        page.wrapped(words, "", *_ITEM)
+    _write_series(suspect, page)
     for finding in suspect.findings:
-        out.write("\n")
-        _write_finding(finding, view, out)
+        page.line()
+        _write_finding(finding, page)
     if suspect.end is not None:
-        out.write("\n")
-        _write_end(suspect.end, view, out)
+        page.line()
+        _write_end(suspect.end, page)
     if suspect.siblings:
-        out.write("\n")
-        _write_siblings(leaks, suspect.siblings, view, out)
+        page.line()
+        _write_siblings(leaks, suspect.siblings, page)
     for note in suspect.notes:
-        write_wrapped(f"note: {printable(note)}", "yellow", view, out, *_UNDER)
+        page.wrapped(f"note: {printable(note)}", "yellow", *NOTE)
 
 
-def _write_series(suspect: Suspect, view: View, out: TextIO) -> None:
+def _write_series(suspect: Suspect, page: Page) -> None:
     """The figure of the whole process over time, as wide as the screen, with the onset marked below."""
     sizes = size_words(suspect)
     if not sizes:
         return
-    write_wrapped(sizes, "", view, out, *_UNDER)
-    width = min(_WIDEST_BLOCKS, (view.width or _WIDEST_BLOCKS) - len(_UNDER[0]))
+    page.wrapped(sizes, "", *NOTE)
+    width = min(_WIDEST_BLOCKS, (page.view.width or _WIDEST_BLOCKS) - len(NOTE[0]))
     values = with_gaps(suspect.series, suspect.moments_us)
     blocks = sparkline(values, width)
-    out.write(f"{_UNDER[0]}{blocks}".rstrip() + "\n")
+    page.fixed(f"{NOTE[0]}{blocks}")
     onset_us = suspect.trend.onset_us
     if onset_us is None or suspect.moments_us[0] >= onset_us:
         return
@@ -72,39 +70,37 @@ def _write_series(suspect: Suspect, view: View, out: TextIO) -> None:
     if place + cell_len(mark) > width:
         mark = f"{format_moment_short(onset_us)} ^"
         place = max(place - cell_len(mark) + 1, 0)
-    out.write(f"{_UNDER[0]}{' ' * place}{mark}\n")
+    page.fixed(f"{NOTE[0]}{' ' * place}{mark}")
 
 
-def _write_finding(finding: Finding, view: View, out: TextIO) -> None:
+def _write_finding(finding: Finding, page: Page) -> None:
     verdict = finding.trend.verdict
-    write_wrapped(
+    page.wrapped(
         f"{finding.rank}. {verdict.value}: {what_words(finding)}{' (urgent)' if finding.urgent else ''}",
         style_of(verdict, urgent=finding.urgent),
-        view,
-        out,
         "",
         "   ",
     )
     for line in finding_lines(finding):
-        write_wrapped(line, "", view, out, *_UNDER)
+        page.wrapped(line, "", *NOTE)
     for line in evidence_lines(finding):
-        write_wrapped(line, "", view, out, *_ITEM)
+        page.wrapped(line, "", *_ITEM)
     if finding.suggestion:
-        write_wrapped(f"next: {printable(finding.suggestion)}", "cyan", view, out, *_UNDER)
+        page.wrapped(f"next: {printable(finding.suggestion)}", "cyan", *NOTE)
     command = history_commands(finding)
     if command:
-        write_wrapped(command, "dim", view, out, *_UNDER)
+        page.wrapped(command, "dim", *NOTE)
 
 
-def _write_end(end: End, view: View, out: TextIO) -> None:
-    write_wrapped(f"the end: {end_sentence(end)}", "bold", view, out, "", "  ")
+def _write_end(end: End, page: Page) -> None:
+    page.wrapped(f"the end: {end_sentence(end)}", "bold", "", "  ")
     for line in end.lines:
-        write_wrapped(printable(line), "", view, out, *_ITEM)
+        page.wrapped(printable(line), "", *_ITEM)
 
 
-def _write_siblings(leaks: Leaks, siblings: Sequence[Sibling], view: View, out: TextIO) -> None:
+def _write_siblings(leaks: Leaks, siblings: Sequence[Sibling], page: Page) -> None:
     """The others of this service or name, each beside this one when that was as old."""
-    write_line("others of the same service or name, at an age that both had", "bold", view, out)
+    page.line("others of the same service or name, at an age that both had", "bold")
     rows: list[Row] = []
     for sibling in siblings:
         grew = format_delta_kib(sibling.grown_kib), format_delta_kib(sibling.ours_grown_kib)
@@ -118,4 +114,4 @@ def _write_siblings(leaks: Leaks, siblings: Sequence[Sibling], view: View, out: 
                 f"{sibling_title(sibling, leaks)}, {sibling.verdict.value}",
             ]
         )
-    write_table(["Age", "Footprint", "Grew", "This one", "Grew", "Other"], frozenset([5]), rows, view, out)
+    page.table(["Age", "Footprint", "Grew", "This one", "Grew", "Other"], [5], rows)

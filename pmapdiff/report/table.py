@@ -15,8 +15,9 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from pmapdiff.report.base import View
+from pmapdiff.units import format_delta_kib
 
-_GAP = "  "
+GAP = "  "
 _NARROWEST_NAME = 20
 # A space where a line may end: not before a unit or the time of a date.
 _SPACE = re.compile(r" (?!(?:[KMGTP]iB(?:/\w+)?|%|s|min|h|d|\d\d:\d\d:\d\d)(?:[\s,;:)]|$))")
@@ -31,6 +32,10 @@ class Cell:
 
 
 Row = Sequence[Cell | str]
+# The indents of what is said of what stands above.
+NOTE = ("  ", "    ")
+# Brings a text down to so many columns.
+Cut = Callable[[str, int], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,11 @@ class Under:
 
     text: str
     style: str = ""
+
+
+def delta_cell(kib: int | None) -> Cell:
+    """A difference in KiB: red is more, green is less."""
+    return Cell(format_delta_kib(kib), "" if not kib else "red" if kib > 0 else "green")
 
 
 def paint(text: str, style: str, view: View) -> str:
@@ -82,47 +92,30 @@ def wrapped(text: str, width: int | None, first: str = "", rest: str = "") -> li
     return [*lines, indent + line]
 
 
-def write_line(text: str, style: str, view: View, out: TextIO) -> None:
-    """One line, cut where the view ends."""
-    out.write(paint(text if view.width is None else cut_end(text, view.width), style, view) + "\n")
-
-
-def write_wrapped(text: str, style: str, view: View, out: TextIO, first: str = "", rest: str = "") -> None:
-    """A text that nobody shall have to guess the end of, in as many lines as it takes."""
-    for line in wrapped(text, view.width, first, rest):
-        write_line(line, style, view, out)
-
-
-def write_table(
-    header: Sequence[str],
-    left: frozenset[int],
-    rows: Iterable[Row | Under],
-    view: View,
-    out: TextIO,
-    cut: Callable[[str, int], str] = shorten,
-) -> None:
-    """Write rows under a header; columns in `left` are aligned to the left, the last one takes what is left of the width.
-
-    A row that is empty becomes a rule under the numbers above it.
-    """
+def write_table(header: Sequence[str], left: frozenset[int], rows: Iterable[Row | Under], view: View, out: TextIO, cut: Cut | None) -> None:
+    """Write rows under a header as `Page.table` has it."""
     body = [row if isinstance(row, Under) else [cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
     cells = [row for row in body if row and not isinstance(row, Under)]
     widths = [max(cell_len(header[i]), *(cell_len(row[i].text) for row in cells), 0) for i in range(len(header))]
     last = len(header) - 1
     if view.width is not None:
-        room = view.width - sum(widths[:-1]) - len(_GAP) * last
+        room = view.width - sum(widths[:-1]) - len(GAP) * last
         widths[last] = min(widths[last], max(room, _NARROWEST_NAME))
     for row in [[Cell(title, "bold") for title in header], *body]:
         if isinstance(row, Under):
-            write_wrapped(row.text, row.style, view, out, _GAP, 2 * _GAP)
+            for line in wrapped(row.text, view.width, GAP, 2 * GAP):
+                out.write(paint(line, row.style, view) + "\n")
             continue
         if not row:
-            out.write(_GAP.join((" " if i in left else "─") * widths[i] for i in range(len(header))).rstrip() + "\n")
+            out.write(GAP.join((" " if i in left else "─") * widths[i] for i in range(len(header))).rstrip() + "\n")
             continue
         parts = []
+        lines = [row[last].text] if cut is not None else wrapped(row[last].text, widths[last])
         for i, cell in enumerate(row):
-            text = cut(cell.text, widths[i]) if i == last else cell.text
+            text = cell.text if i != last else lines[0] if cut is None else cut(cell.text, widths[i])
             padding = " " * (widths[i] - cell_len(text))
             painted = paint(text, cell.style, view)
             parts.append(painted + padding if i in left else padding + painted)
-        out.write(_GAP.join(parts).rstrip() + "\n")
+        out.write(GAP.join(parts).rstrip() + "\n")
+        for line in lines[1:]:
+            out.write(f"{' ' * (sum(widths[:-1]) + len(GAP) * last)}{paint(line, row[last].style, view)}\n")
