@@ -108,15 +108,26 @@ def find_growth(
 
     Raises UsageError, and NotFoundError if there is no such process in that time.
     """
-    from pmapdiff.align import trace
     from pmapdiff.analyse.leaks import find_leaks
-    from pmapdiff.store import ProcessFilter
     from pmapdiff.units import parse_duration
 
     families = (*classifier.families, MAPPING_COUNT)
     if family is not None and family not in families:
         raise UsageError(f"--family {printable(argument_text(family))}: one of {', '.join(families)}")
     horizon_hours = parse_duration(within) / 3600
+    history = follow(store, wanted, span, kills=kills, classifier=classifier, counted=counted)
+    return find_leaks(history, horizon_hours=horizon_hours, family=family, kills=kills, pids=wanted.pids)
+
+
+def follow(store: Store, wanted: ProcessFilter, span: Span, *, kills: Sequence[OomKill] = (), classifier: Classifier, counted: Counted) -> History:
+    """The wanted processes from one WHEN to another; of a process also what it was before a restart, and others of its name.
+
+    Without an end, to that of the last kill, else to the last snapshot. Raises UsageError, and NotFoundError if there is no such process in that
+    time.
+    """
+    from pmapdiff.align import trace
+    from pmapdiff.store import ProcessFilter
+
     since_us, until_us = span.moments_us(store)
     if until_us is None:
         until_us = max((kill.time_us for kill in kills if kill.time_us is not None), default=None)
@@ -129,7 +140,7 @@ def find_growth(
     history = trace(counted(store.walk(refs, loaded), len(refs)), store.last_seen(loaded), classifier=classifier)
     if not history.services:
         raise NotFoundError(_no_process(store, wanted, in_range=since_us is not None or until_us is not None))
-    return find_leaks(history, horizon_hours=horizon_hours, family=family, kills=kills, pids=wanted.pids)
+    return history
 
 
 def _no_process(store: Store, wanted: ProcessFilter, *, in_range: bool) -> str:

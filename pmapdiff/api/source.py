@@ -54,10 +54,15 @@ class Source:
         A path, or the name of a file that is no number, keyword or time, is a saved file, and "-" is standard input. A snapshot may hold none of the
         wanted processes. Raises NotFoundError.
         """
-        found = [self._load_file(text) if text == "-" or "/" in text or _is_file_name(text) else self._resolve(text) for text in texts]
+        found = [self._load_file(text) if self.is_file(text) else self._resolve(text) for text in texts]
         refs = [item for item in found if isinstance(item, SnapshotRef)]
         loaded = iter(self._store.load_all(refs, self._wanted) if self._store is not None else ())
         return [next(loaded) if isinstance(item, SnapshotRef) else item for item in found]
+
+    @staticmethod
+    def is_file(text: str) -> bool:
+        """Whether a WHEN is a saved file, and not a snapshot of the store."""
+        return text == "-" or "/" in text or _is_file_name(text)
 
     def demand(self, *snapshots: Snapshot) -> None:
         """Raise NotFoundError if none of these snapshots holds a wanted process."""

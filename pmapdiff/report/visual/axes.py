@@ -109,6 +109,8 @@ def amount_axis(*, is_count: str) -> dict[str, Any]:
         "values": {"signal": "sequence(0, top + step / 2, step)"},
         "encode": {"labels": {"update": {"text": {"signal": label}}}},
         "labelPadding": 6,
+        # Room for the labels in fonts that are wider than those at hand when it is drawn.
+        "minExtent": 58,
         "zindex": 0,
     }
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import isfinite
 from statistics import median
 
-from pmapdiff.align import FAMILIES, History, Incarnation, Match, RegionHistory, ServiceHistory, add_samples
+from pmapdiff.align import FAMILIES, History, Incarnation, Match, RegionHistory, ServiceHistory
 from pmapdiff.analyse.result import Figure, Finding, Leaks, Suspect, Verdict
 from pmapdiff.compare import Comparison, ProcessComparison
 from pmapdiff.model import SnapshotRef
@@ -21,12 +21,14 @@ from pmapdiff.report.leak_words import headline as leaks_headline
 from pmapdiff.report.regions import region_title, service_title
 from pmapdiff.report.sparkline import gaps
 from pmapdiff.report.visual.content import Content, Mark, Moment, Panel, Row, Scope, Span, largest_first
-from pmapdiff.report.visual.series import Series, together
+from pmapdiff.report.visual.series import FIGURES, Series, together
 from pmapdiff.report.words import caveats, effect_words, headline, snapshot_words
 from pmapdiff.text import printable
 from pmapdiff.units import format_duration, format_moment_short, plural, to_datetime
 
 _AGAIN = {Match.RESTARTED: "restarted", Match.EXEC: "became another program"}
+# Of so many processes every region is told, the worst first: of more there is no room in a page.
+_IN_FULL = 60
 _HOUR_MS = 3_600_000
 _WITHOUT_VERDICT = frozenset((Verdict.STABLE, Verdict.TOO_SHORT))
 
@@ -51,7 +53,7 @@ def content_of(story: Story) -> Content:
     history = story.history
     moments = tuple(_moment(ref) for ref in history.snapshots)
     services = _in_order(story)
-    scopes = [_scope(story, service, moments) for service in services]
+    scopes = [_scope(story, service, moments, in_full=place < _IN_FULL) for place, service in enumerate(services)]
     if len(scopes) > 1:
         scopes.insert(0, _all(story, scopes, services, moments))
     steps = _pair(story)
@@ -120,7 +122,7 @@ def _in_order(story: Story) -> list[ServiceHistory]:
     return sorted(services, key=lambda service: (ranked[id(service)], service.process.pid))
 
 
-def _scope(story: Story, service: ServiceHistory, moments: Sequence[Moment]) -> Scope:
+def _scope(story: Story, service: ServiceHistory, moments: Sequence[Moment], *, in_full: bool) -> Scope:
     history = story.history
     suspect, compared = _suspect_of(story, service), _compared_of(story, service)
     tables = [step for step, total in enumerate(service.totals) if total is not None]
@@ -141,11 +143,7 @@ def _scope(story: Story, service: ServiceHistory, moments: Sequence[Moment]) -> 
     by_family: dict[str, list[RegionHistory]] = defaultdict(list)
     for known in service.regions:
         by_family[known.region.label.family].append(known)
-    families = [
-        Row(name, name, name, Series.of(add_samples([k.samples for k in by_family[name]], by_family[name][0].samples.tables, len(moments))))
-        for name in story.families
-        if name in by_family
-    ]
+    families = [Row(name, name, name, Series.of_sum([known.samples for known in by_family[name]])) for name in story.families if name in by_family]
     totals = Series.of_totals(service.totals)
     return Scope(
         title=title,
@@ -156,12 +154,17 @@ def _scope(story: Story, service: ServiceHistory, moments: Sequence[Moment]) -> 
         steps=tuple(tables),
         totals=totals,
         families=tuple(families),
-        rows=tuple(largest_first([_region(known) for known in service.regions], "footprint" if totals.values("footprint") else "size")),
+        rows=tuple(largest_first([_region(known) for known in service.regions], _first_known(totals))) if in_full else (),
+        regions=len(service.regions),
         marks=tuple(_marks(story, service, moments)),
         sentences=tuple(sentence for sentence in sentences if sentence != answer),
         notes=tuple(notes),
         panels=tuple(_panel(finding, service, moments) for finding in suspect.findings) if suspect is not None else (),
     )
+
+
+def _first_known(totals: Series) -> str:
+    return next((figure for figure in FIGURES if any(value is not None for value in totals.values(figure))), "size")
 
 
 def _suspect_of(story: Story, service: ServiceHistory) -> Suspect | None:
@@ -234,8 +237,7 @@ def _panel(finding: Finding, service: ServiceHistory, moments: Sequence[Moment])
     regions = [known for known in service.regions if known.id in wanted] if wanted else list(service.regions)
     values: tuple[int | None, ...] = ()
     if regions:
-        series = Series.of(add_samples([known.samples for known in regions], regions[0].samples.tables, len(moments)))
-        values = tuple(series.values(figure))
+        values = tuple(Series.of_sum([known.samples for known in regions]).values(figure))
     onset = finding.trend.onset_us
     return Panel(
         title=what_words(finding),
@@ -310,6 +312,7 @@ def _all(story: Story, scopes: Sequence[Scope], services: Sequence[ServiceHistor
         totals=together([(scope.totals, life) for scope, life in zip(scopes, lives, strict=True)], size),
         families=tuple(Row(name, name, name, together(families[name], size)) for name in names),
         rows=tuple(rows),
+        regions=len(rows),
         marks=tuple(sorted(marks, key=lambda mark: mark.clock_ms)),
         is_all=True,
     )

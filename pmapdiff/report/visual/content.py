@@ -88,7 +88,9 @@ class Scope:
     """One process (a service through its incarnations), or all together: what is chosen to be looked at.
 
     `steps` are those at which it can be looked at: the snapshots that have a table of it. `families` add up to `totals` wherever there is a
-    table with counters. `rows` are its regions, and of all together the processes, what varied most first.
+    table with counters. `rows` are its regions, and of all together the processes, what varied most first: all (`regions` of them), or none where
+    there
+    are too many processes to tell that of each.
     """
 
     title: str
@@ -100,6 +102,7 @@ class Scope:
     totals: Series
     families: tuple[Row, ...]
     rows: tuple[Row, ...]
+    regions: int
     marks: tuple[Mark, ...] = ()
     sentences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

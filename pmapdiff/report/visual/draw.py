@@ -26,6 +26,11 @@ def _vega() -> ModuleType:
     return vl_convert
 
 
+def check_pictures() -> None:
+    """Raise UsageError if what draws is not there: before anything that takes long."""
+    _vega()
+
+
 def svg_of(spec: Spec) -> str:
     """A picture as SVG. Raises UsageError without vl-convert-python."""
     drawn: str = _vega().vega_to_svg(spec)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from itertools import combinations_with_replacement, pairwise
 from typing import Any
@@ -19,42 +20,70 @@ from pmapdiff.report.visual.space import PAGE_BYTES, axis_of, has_places, pieces
 from pmapdiff.report.visual.timeline import breaks_of
 
 SCHEMA = "pmapdiff.page/1"
-# With all else a page of this much packed data stays below 2 MB.
-_MOST_BYTES = 560_000
 _MOST_INCARNATIONS = 4
-# Rows of so many processes in full; of the others the families.
+# Of fewer regions there is no picture of a process.
 _LEAST_ROWS = 12
 
 
-def packed(content: Content) -> tuple[str, int]:
-    """The content in base64 of gzip, and of how many regions at least each process has all figures in it: as many as there is room for."""
-    most = max((len(scope.rows) for scope in content.scopes), default=0)
-    while True:
-        text = json.dumps(page_value(content, most), separators=(",", ":"), ensure_ascii=True)
-        data = gzip.compress(text.encode(), 9, mtime=0)
-        if len(data) <= _MOST_BYTES or most <= _LEAST_ROWS:
-            return base64.b64encode(data).decode(), most
-        most = max(_LEAST_ROWS, most // 2)
+def packed(content: Content, most_bytes: int) -> str:
+    """The content in base64 of gzip: of as many processes all, of the others the families, as there is room for."""
+    text = _text(page_value(content, _rows_in_full(content, most_bytes * 3 // 4)))
+    return base64.b64encode(gzip.compress(text, 9, mtime=0)).decode()
 
 
-def page_value(content: Content, most_rows: int) -> dict[str, Any]:
-    """What is packed, with at most so many regions of each process."""
-    permissions = sorted({perms for scope in content.scopes for row in scope.rows for _, lie in row.spans for _, _, perms in lie})
-    clocks = [moment.clock_ms for moment in content.moments]
+def _text(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _rows_in_full(content: Content, most_bytes: int) -> list[int | None]:
+    """For each scope of how many rows the figures are told; None: not even those of its families."""
+    permissions = _permissions(content)
+
+    def cost(scope: Scope, rows: int | None) -> int:
+        return len(zlib.compress(_text(_scope_value(content, scope, rows, permissions)), 6))
+
+    # The first are those that matter most, and all together come first of all.
+    room = most_bytes
+    wanted: list[int | None] = []
+    for scope in content.scopes:
+        needed = cost(scope, 0)
+        wanted.append(0 if needed <= room else None)
+        room -= needed if needed <= room else 0
+    for place, scope in enumerate(content.scopes):
+        rows = len(scope.rows)
+        while wanted[place] is not None and rows >= min(_LEAST_ROWS, len(scope.rows)) and rows:
+            needed = cost(scope, rows) - cost(scope, 0)
+            if needed <= room:
+                wanted[place] = rows
+                room -= needed
+                break
+            rows //= 2
+        if room < most_bytes // 50:
+            break
+    return wanted
+
+
+def _permissions(content: Content) -> list[str]:
+    return sorted({perms for scope in content.scopes for row in scope.rows for _, lie in row.spans for _, _, perms in lie})
+
+
+def page_value(content: Content, rows: Sequence[int | None]) -> dict[str, Any]:
+    """What is packed: of each scope so many regions, or (None) only its totals."""
+    permissions = _permissions(content)
     return {
         "schema": SCHEMA,
         "figures": list(FIGURES),
         "families": list(content.families),
         "permissions": permissions,
         "moments": {
-            "clock_ms": _differences(clocks),
+            "clock_ms": _differences([moment.clock_ms for moment in content.moments]),
             "taken_at_us": _differences([moment.taken_at_us for moment in content.moments]),
             "ids": [moment.id for moment in content.moments],
             "labels": {str(step): moment.label for step, moment in enumerate(content.moments) if moment.label},
         },
         "pair": list(content.pair),
         "shown": content.shown,
-        "scopes": [_scope_value(content, scope, most_rows, permissions) for scope in content.scopes],
+        "scopes": [_scope_value(content, scope, number, permissions) for scope, number in zip(content.scopes, rows, strict=True)],
     }
 
 
@@ -68,8 +97,9 @@ def series_value(series: Series) -> list[Any]:
     return [lists.index(encoded) if lists.index(encoded) < place else encoded for place, encoded in enumerate(lists)]
 
 
-def _scope_value(content: Content, scope: Scope, most_rows: int, permissions: Sequence[str]) -> dict[str, Any]:
-    rows = scope.rows if scope.is_all else scope.rows[:most_rows]
+def _scope_value(content: Content, scope: Scope, number: int | None, permissions: Sequence[str]) -> dict[str, Any]:
+    rows = scope.rows[: number or 0]
+    families = scope.families if number is not None else ()
     return {
         "title": scope.title,
         "answer": scope.answer,
@@ -80,11 +110,11 @@ def _scope_value(content: Content, scope: Scope, most_rows: int, permissions: Se
         "known": content.figures(scope),
         "figure": content.first_figure(scope),
         "totals": series_value(scope.totals),
-        "families": [[content.families.index(row.family), series_value(row.series)] for row in scope.families],
+        "families": [[content.families.index(row.family), series_value(row.series)] for row in families],
         "rows": [_row_value(content, row, permissions) for row in rows],
-        "left_out": len(scope.rows) - len(rows),
+        "left_out": scope.regions - len(rows),
         "marks": [[mark.kind, mark.clock_ms, mark.words] for mark in scope.marks],
-        **(_axes(scope) if has_places(scope) else {}),
+        **(_axes(scope, rows) if rows and has_places(scope) else {}),
     }
 
 
@@ -103,19 +133,19 @@ def _row_value(content: Content, row: Row, permissions: Sequence[str]) -> list[A
     return [row.key, family, row.name, row.perms, row.path if row.path != row.name else "", row.offset, series_value(row.series), spans]
 
 
-def _axes(scope: Scope) -> dict[str, Any]:
+def _axes(scope: Scope, rows: Sequence[Row]) -> dict[str, Any]:
     """The axes of the address space: one for each incarnation, and for each two that may be compared, with all that ever lay there."""
     starts = [scope.steps[0], *sorted(mark.step for mark in scope.marks if mark.kind == "restart" and mark.step is not None)]
     ends = [*starts[1:], 1 << 62]
     several = len(starts) <= _MOST_INCARNATIONS
     pairs = combinations_with_replacement(range(len(starts)), 2) if several else ((place, place) for place in range(len(starts)))
-    axes = {f"{one}-{other}": _axis(scope, [(starts[one], ends[one]), (starts[other], ends[other])]) for one, other in pairs}
+    axes = {f"{one}-{other}": _axis(rows, [(starts[one], ends[one]), (starts[other], ends[other])]) for one, other in pairs}
     if not several:
-        axes["all"] = _axis(scope, [(0, 1 << 62)])
+        axes["all"] = _axis(rows, [(0, 1 << 62)])
     return {"starts": starts, "axes": axes}
 
 
-def _axis(scope: Scope, times: Sequence[tuple[int, int]]) -> list[Any]:
+def _axis(rows: Sequence[Row], times: Sequence[tuple[int, int]]) -> list[Any]:
     """An axis for what lay there in these times: pages (each less the one before), places, the number of lines, and where it is folded."""
-    axis = axis_of(pieces_of(scope.rows, times))
+    axis = axis_of(pieces_of(rows, times))
     return [_differences(axis.pages), list(axis.places), axis.lines, [list(fold) for fold in axis.folds]]

@@ -49,12 +49,31 @@ def ledger_rows(content: Content, scope: Scope) -> list[LedgerRow]:
 def _members(rows: Sequence[Row], figures: Sequence[str], pair: tuple[int, int], most: int) -> list[LedgerRow]:
     changed = [(row, values) for row in rows if any(values := _difference(row.series, pair, figures))]
     changed.sort(key=lambda item: _weight(item[1], figures))
-    found = [LedgerRow("region", row.path or row.name, values) for row, values in changed[:most]]
+    found = [LedgerRow("region", _words(row, pair), values) for row, values in changed[:most]]
     rest = [values for _, values in changed[most:]]
     if rest:
         sums = tuple(None if None in column else sum(v for v in column if v is not None) for column in zip(*rest, strict=True))
         found.append(LedgerRow("region", plural(len(rest), "smaller change"), sums))
     return found
+
+
+def _words(row: Row, pair: tuple[int, int]) -> str:
+    """`grew rw-p [heap]`: what happened to a region; of a process its name."""
+    return " ".join(part for part in (_change_word(row, pair) if row.family else "", row.perms, row.path or row.name) if part)
+
+
+def _change_word(row: Row, pair: tuple[int, int]) -> str:
+    before, after = (_at(row.series, step, FIGURES) for step in pair)
+    known = dict(zip(FIGURES, zip(before, after, strict=True), strict=True))
+    if None in known["mappings"]:
+        return ""
+    if 0 in known["mappings"]:
+        return "gone" if known["mappings"][0] else "new"
+    for figure in ("size", "rss", "footprint", "dirty", "swap"):
+        one, other = known[figure]
+        if one != other and one is not None and other is not None:
+            return "grew" if other > one else "shrank"
+    return "changed"
 
 
 def _at(series: Series, step: int, figures: Sequence[str]) -> list[int | None]:

@@ -18,15 +18,17 @@ from pmapdiff.report.visual.growth import growth
 from pmapdiff.report.visual.ledger import figures_of_ledger, ledger_rows
 from pmapdiff.report.visual.palette import Palette, style_variables
 from pmapdiff.report.visual.series import FIGURES, thinned
-from pmapdiff.report.visual.space import LINE_HEIGHT, has_places, space
+from pmapdiff.report.visual.space import HAIR_OF_SCRIPT, LINE_HEIGHT, has_places, space
 from pmapdiff.report.visual.timeline import figure_title, timeline
 from pmapdiff.report.visual.treemap import treemap
 from pmapdiff.units import format_delta_kib, format_kib, format_moment_local, plural
 
 _WIDTH, _PANEL_WIDTH = 1148, 340
 # What a reader without a script gets: of more the numbers are in the packed content, and in the store.
-_REGIONS, _PROCESSES, _SCOPES_TOLD, _PANELS_TOLD = 300, 100, 12, 6
+_REGIONS, _PROCESSES, _SCOPES_TOLD, _PANELS_TOLD = 200, 100, 10, 6
 _SPARK_POINTS = 40
+_MOST_BYTES = 1_980_000
+_PLACE = "{packed content}"
 _COLUMNS = (
     ("family", "Family", ""),
     ("perms", "Perms", ""),
@@ -53,7 +55,6 @@ def page_of(content: Content) -> str:
     assets = files("pmapdiff.report.visual") / "assets"
     style = _style(content, (assets / "page.css").read_text("utf-8"))
     script = script_with_vega((assets / "page.js").read_text("utf-8"))
-    data, most_rows = packed(content)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     pictures = {
         "timeline": Markup(svg_of(timeline(content, scope, figure, palette, _WIDTH))) if len(scope.steps) > 1 else "",
@@ -61,15 +62,15 @@ def page_of(content: Content) -> str:
         "treemap": Markup(svg_of(treemap(content, scope, figure, palette, _WIDTH))),
     }
     told = [place for place, other in enumerate(content.scopes) if not other.is_all and (place == content.shown or other.panels or other.notes)]
-    rows = scope.rows[: min(_REGIONS, most_rows)]
+    rows = scope.rows[:_REGIONS]
     scopes = [(place, other) for place, other in enumerate(content.scopes) if not other.is_all]
-    return environment.from_string((assets / "page.html").read_text("utf-8")).render(
+    page = environment.from_string((assets / "page.html").read_text("utf-8")).render(
         content=content,
         scope=scope,
         policy=_policy(style, script),
         style=Markup(style),
         script=Markup(script),
-        packed=data,
+        packed=_PLACE,
         specs=Markup(_specs(content, scope, figure, palette)),
         pictures=pictures,
         figures=FIGURES,
@@ -96,6 +97,8 @@ def page_of(content: Content) -> str:
         ledger=_ledger(content, scope),
         made=f"made by pmapdiff {__version__} at {format_moment_local(content.made_at_us)}; times are those of its maker's clock",
     )
+    # All that the pictures and tables leave of two megabytes is for the numbers behind them.
+    return page.replace(_PLACE, packed(content, _MOST_BYTES - len(page.encode())))
 
 
 def _policy(style: str, script: str) -> str:
@@ -114,7 +117,7 @@ def _specs(content: Content, scope: Scope, figure: str, palette: Palette) -> str
     """The specifications of the pictures, without their data: the script has that."""
     specs: dict[str, Spec] = {
         "timeline": timeline(content, scope, figure, palette, _WIDTH),
-        "space": {**space(content, scope, palette, _WIDTH), "usermeta": {"line_height": LINE_HEIGHT}},
+        "space": {**space(content, scope, palette, _WIDTH), "usermeta": {"line_height": LINE_HEIGHT, "hair": HAIR_OF_SCRIPT}},
         "treemap": treemap(content, scope, figure, palette, _WIDTH),
     }
     for spec in specs.values():

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pmapdiff.align import Sample, Samples
-from pmapdiff.align.samples import NOT_THERE
 from pmapdiff.model import FIGURE_INDEX, Totals
 
 FIGURES = ("footprint", "rss", "dirty", "swap", "size", "mappings")
@@ -36,10 +35,26 @@ class Series:
     def of(cls, samples: Samples) -> Series:
         """A series that has gaps where there is no table, also before the first one and after the last."""
         return cls.at_steps(
-            [(step, values_of(sample)) for step, sample in ((0, NOT_THERE), *samples.runs)],
+            [(0, NONE_THERE), *((step, values_of(sample)) for step, sample in samples.runs)],
             samples.tables,
             samples.size,
         )
+
+    @classmethod
+    def of_sum(cls, several: Sequence[Samples]) -> Series:
+        """The same of several regions of one service together."""
+        first = several[0]
+        if len(several) == 1:
+            return cls.of(first)
+        events: dict[int, list[tuple[Values, int]]] = defaultdict(list)
+        for samples in several:
+            before = NONE_THERE
+            for step, sample in samples.runs:
+                known = values_of(sample)
+                if known != before:
+                    events[step] += ((before, -1), (known, 1))
+                    before = known
+        return cls.at_steps(_running_sums(events), first.tables, first.size)
 
     @classmethod
     def of_totals(cls, totals: Sequence[Totals | None]) -> Series:
@@ -110,21 +125,22 @@ def together(several: Sequence[tuple[Series, range]], size: int) -> Series:
                     events[step].append((before, -1))
                 events[step].append((known, 1))
                 before = known
+    return Series.at_steps([(step, values) for step, values in _running_sums(events) if step < size], range(size), size)
+
+
+def _running_sums(events: dict[int, list[tuple[Values, int]]]) -> list[tuple[int, Values]]:
+    """What values add up to from each step on, at which some come (1) and some go (-1); nothing before the first."""
     sums, lacking = [0] * len(FIGURES), [0] * len(FIGURES)
-    runs: list[tuple[int, Values | None]] = [(0, NONE_THERE)]
-    for step in sorted(step for step in events if step < size):
+    runs = [(0, NONE_THERE)]
+    for step in sorted(events):
         for values, sign in events[step]:
             for index, value in enumerate(values):
                 if value is None:
                     lacking[index] += sign
                 else:
                     sums[index] += sign * value
-        now = tuple(None if missing else value for value, missing in zip(sums, lacking, strict=True))
-        if step == 0:
-            runs[0] = (0, now)
-        else:
-            runs.append((step, now))
-    return Series(tuple(runs), size)
+        runs.append((step, tuple([None if missing else value for value, missing in zip(sums, lacking, strict=True)])))
+    return runs
 
 
 def thinned(values: Sequence[int | None], most: int) -> list[int | None]:

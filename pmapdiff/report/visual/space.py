@@ -25,6 +25,8 @@ _HOLE, _ALL_HOLES = 0.012, 0.35
 # What is folded for its size leaves at least this part of the picture to what is smaller.
 _LEFT_TO_OTHERS = 0.15
 _TO_SCALE_AT_LEAST = 64
+# What is narrower than this part of a line is drawn together. A script can draw more than a file has room for.
+_HAIR, HAIR_OF_SCRIPT = 0.003, 0.0007
 
 
 class Piece(NamedTuple):
@@ -184,6 +186,7 @@ def space(content: Content, scope: Scope, palette: Palette, width: int, *, title
         **({"title": heading} if title else {}),
         signals=[
             {"name": "cursor", "value": -1},
+            {"name": "hair", "value": _HAIR},
             {"name": "over", "value": None, "on": under_pointer("mapping")},
         ],
         data=[
@@ -201,12 +204,12 @@ def space(content: Content, scope: Scope, palette: Palette, width: int, *, title
                 "from": {"data": "mappings"},
                 "encode": {
                     "update": {
-                        "x": {"signal": "datum.left * width"},
-                        "width": {"signal": "max(datum.width * width, 0.7)"},
+                        "x": {"signal": "round(datum.left * width * 10) / 10"},
+                        "width": {"signal": "max(round(datum.width * width * 10) / 10, 0.7)"},
                         "y": {"signal": f"datum.line * {LINE_HEIGHT} + datum.side * {bar + 2}"},
                         "height": {"value": bar},
                         "fill": {"scale": "colour", "field": "f"},
-                        "fillOpacity": {"signal": "0.25 + 0.75 * datum.r"},
+                        "fillOpacity": {"signal": "round(25 + 75 * datum.r) / 100"},
                         "stroke": {"signal": f"datum.row == cursor || datum.d ? '{palette.role('mark')}' : '{palette.role('ground')}'"},
                         "strokeWidth": {"signal": "datum.row == cursor ? 3 : datum.d ? 1.4 : datum.width * width > 3 ? 0.5 : 0"},
                     }
@@ -239,12 +242,12 @@ def _laid_out() -> list[dict[str, Any]]:
         {"type": "formula", "as": "to", "expr": "scale('fold', datum.b)"},
         {"type": "formula", "as": "line", "expr": "sequence(floor(datum.from), max(floor(datum.from) + 1, ceil(datum.to - 1e-6)))"},
         {"type": "flatten", "fields": ["line"]},
-        {"type": "formula", "as": "left", "expr": "max(datum.from - datum.line, 0)"},
-        {"type": "formula", "as": "width", "expr": "max(min(datum.to - datum.line, 1) - datum.left, 0)"},
+        {"type": "formula", "as": "left", "expr": "round(max(datum.from - datum.line, 0) * 1e5) / 1e5"},
+        {"type": "formula", "as": "width", "expr": "round(max(min(datum.to - datum.line, 1) - datum.left, 0) * 1e5) / 1e5"},
         {
             "type": "formula",
             "as": "hair",
-            "expr": "datum.width > 0.0006 ? datum.row + '/' + datum.a : '=' + datum.f + datum.d + floor(datum.left * 1500)",
+            "expr": "datum.width > hair ? datum.row + '/' + datum.a : '=' + datum.f + datum.d + floor(datum.left / hair)",
         },
         {
             "type": "aggregate",

@@ -15,7 +15,7 @@ from pmapdiff.report.visual.palette import Palette
 HEIGHT = 300
 _IS_COUNT = "figure == 'mappings'"
 # More points than this are more than a screen has: of a picture that stands still only the largest of each few are drawn.
-_MOST_POINTS = 600
+_MOST_POINTS = 300
 
 
 def timeline(content: Content, scope: Scope, figure: str, palette: Palette, width: int, *, title: bool = False) -> Spec:

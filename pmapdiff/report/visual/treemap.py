@@ -11,6 +11,8 @@ from pmapdiff.report.visual.palette import Palette
 from pmapdiff.report.visual.series import FIGURES, NONE_THERE
 
 HEIGHT = 320
+_LEAST = 0.0005
+_HAS_ROOM = "datum.x1 - datum.x0 > 34 && datum.y1 - datum.y0 > 15"
 
 
 def treemap(content: Content, scope: Scope, figure: str, palette: Palette, width: int, *, grown: bool = False, title: bool = False) -> Spec:
@@ -29,7 +31,13 @@ def treemap(content: Content, scope: Scope, figure: str, palette: Palette, width
             {
                 "name": "cells",
                 "values": cells_of(scope, figure, content.pair_of(scope), grown=grown),
-                "transform": [{"type": "aggregate", "groupby": ["f", "n"], "ops": ["sum", "count"], "fields": ["v", "v"], "as": ["v", "count"]}],
+                "transform": [
+                    {"type": "aggregate", "groupby": ["f", "n"], "ops": ["sum"], "fields": ["v"], "as": ["v"]},
+                    # What is too small to be seen is one cell a family.
+                    {"type": "joinaggregate", "ops": ["sum"], "fields": ["v"], "as": ["all"]},
+                    {"type": "formula", "as": "n", "expr": f"datum.v < datum.all * {_LEAST} ? 'smaller ones' : datum.n"},
+                    {"type": "aggregate", "groupby": ["f", "n"], "ops": ["sum"], "fields": ["v"], "as": ["v"]},
+                ],
             },
             {
                 "name": "tree",
@@ -50,6 +58,11 @@ def treemap(content: Content, scope: Scope, figure: str, palette: Palette, width
                 ],
             },
             {"name": "leaves", "source": "tree", "transform": [{"type": "filter", "expr": "datum.n != null"}]},
+            {
+                "name": "labelled",
+                "source": "leaves",
+                "transform": [{"type": "filter", "expr": "datum.x1 - datum.x0 > 34 && datum.y1 - datum.y0 > 15"}],
+            },
         ],
         scales=[
             {"name": "colour", "type": "ordinal", "domain": list(content.families), "range": palette.range()},
@@ -73,7 +86,7 @@ def treemap(content: Content, scope: Scope, figure: str, palette: Palette, width
                     }
                 },
             },
-            _label("replace(datum.n, regexp('^.*/'), '')", 12, "datum.y1 - datum.y0 > 15"),
+            _label("replace(datum.n, regexp('^.*/'), '')", 12, "true"),
             _label(amount_label("datum.v", is_count="figure == 'mappings'"), 26, "datum.y1 - datum.y0 > 30"),
         ],
         **legend(palette),
@@ -84,7 +97,7 @@ def _label(words: str, down: int, where: str) -> dict[str, Any]:
     return {
         "type": "text",
         "interactive": False,
-        "from": {"data": "leaves"},
+        "from": {"data": "labelled"},
         "encode": {
             "update": {
                 "x": {"signal": "datum.x0 + 4"},
@@ -92,7 +105,7 @@ def _label(words: str, down: int, where: str) -> dict[str, Any]:
                 "text": {"signal": words},
                 "limit": {"signal": "max(datum.x1 - datum.x0 - 6, 1)"},
                 "fill": {"scale": "ink", "field": "f"},
-                "opacity": {"signal": f"datum.x1 - datum.x0 > 34 && {where} ? 1 : 0"},
+                "opacity": {"signal": f"{where} ? 1 : 0"},
             }
         },
     }

@@ -99,7 +99,10 @@ function amount(value, figure) {
     unit += 1;
   }
   const digits = unit === 0 || size >= 99.95 ? 0 : 1;
-  return `${value < 0 ? "-" : ""}${size.toFixed(digits)} ${UNITS[unit]}`;
+  // What lies in the middle goes to the even side, as it does in Python.
+  const scaled = size * 10 ** digits;
+  const rounded = scaled - Math.floor(scaled) === 0.5 ? 2 * Math.round(scaled / 2) : Math.round(scaled);
+  return `${value < 0 ? "-" : ""}${(rounded / 10 ** digits).toFixed(digits)} ${UNITS[unit]}`;
 }
 
 function difference(value, figure) {
@@ -274,6 +277,7 @@ class Page {
     for (const part of document.querySelectorAll("[data-scope]")) part.hidden = !scope.is_all && Number(part.dataset.scope) !== state.scope;
     byId("marks").replaceChildren(...scope.marks.map(([kind, clock, words]) => element("li", { class: kind }, `${clockWords(clock)}  ${words}`)));
     byId("answer").textContent = scope.answer;
+    byId("answer").hidden = scope.answer === document.querySelector("h1").textContent;
     for (const heading of document.querySelectorAll("[data-title]")) heading.textContent = scope.title;
   }
 
@@ -377,6 +381,7 @@ class Page {
       if (part.name === "folds") part.values = axis.folds.map(([place, pages, mapped]) => ({ place, pages, mapped }));
     }
     for (const scale of spec.scales) if (scale.name === "fold") Object.assign(scale, { domain: axis.pages, range: axis.places });
+    for (const signal of spec.signals) if (signal.name === "hair") signal.value = spec.usermeta.hair;
     spec.height = axis.lines * spec.usermeta.line_height;
     this.order = [...new Map(this.mappings.map((mapping) => [`${mapping.row}/${mapping.a}`, mapping])).values()].sort((a, b) => a.a - b.a);
     const view = await this.draw("space", spec);
@@ -476,7 +481,7 @@ class Page {
       unchanged += group.rows.length - members.length;
       if (group.series && !group.values.some((value) => value)) continue;
       if (group.series) rows.push(change(group.values, group.name, "family", [element("span", { class: `swatch f${group.family}` })]));
-      for (const { row, values } of members.slice(0, scope.is_all ? 40 : 8)) rows.push(change(values, `${this.changeWord(row)} ${row.path || row.name}`, "region"));
+      for (const { row, values } of members.slice(0, scope.is_all ? 40 : 8)) rows.push(change(values, [this.changeWord(row), row.perms, row.path || row.name].filter(Boolean).join(" "), "region"));
       const rest = members.slice(scope.is_all ? 40 : 8);
       if (rest.length) {
         const sums = columns.map((_, place) => rest.reduce((sum, { values }) => (sum === null || values[place] === null ? null : sum + values[place]), 0));
@@ -497,7 +502,7 @@ class Page {
     if (!before || !after) return before ? "gone" : "new";
     for (const figure of ["size", "rss", "footprint", "dirty", "swap"]) {
       const [low, high] = this.pair.map((step) => row.series.at(step, this.figure(figure)));
-      if (low !== high) return high > low ? "grew" : "shrank";
+      if (low !== high && low !== null && high !== null) return high > low ? "grew" : "shrank";
     }
     return "changed";
   }

@@ -1,0 +1,113 @@
+"""All that a report tells: a series, what keeps growing in it, and what changed between two of its moments."""
+
+from __future__ import annotations
+
+import pwd
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pmapdiff.api.look import Counted, Span, follow
+from pmapdiff.units import format_moment_utc, parse_duration
+
+if TYPE_CHECKING:
+    from pmapdiff.align import Classifier, History
+    from pmapdiff.api.source import Source
+    from pmapdiff.compare import Comparison
+    from pmapdiff.model import SnapshotRef
+    from pmapdiff.model.oom import OomKill
+    from pmapdiff.report.visual.build import Story
+    from pmapdiff.report.visual.content import Content
+    from pmapdiff.store import ProcessFilter, Store
+
+# Of fewer tables nothing can be said that a comparison does not.
+_LEAST_TABLES = 3
+_FIRST_USER, _LAST_USER = 1000, 60000
+
+
+def story_of_range(
+    store: Store, wanted: ProcessFilter, span: Span, *, within: str, kills: Sequence[OomKill], classifier: Classifier, counted: Counted
+) -> Story:
+    """What the wanted processes did from one WHEN to another; the moments that are compared are the first and the last of theirs.
+
+    Raises UsageError, and NotFoundError if there is no such process in that time.
+    """
+    history = follow(store, wanted, span, kills=kills, classifier=classifier, counted=counted)
+    whole = history
+    if wanted.pids:
+        asked = tuple(s for s in history.services if any(known.process.pid in wanted.pids for known in s.incarnations))
+        history = replace(history, services=asked or history.services)
+    steps = [step for service in history.services for step, total in enumerate(service.totals) if total is not None] or [0]
+    refs = [history.snapshots[step] for step in dict.fromkeys((min(steps), max(steps)))]
+    return _story(history, whole, _compared(store, refs, wanted, classifier), within, kills, wanted, classifier)
+
+
+def story_between(
+    store: Store, wanted: ProcessFilter, first: str, last: str, *, within: str, kills: Sequence[OomKill], classifier: Classifier, counted: Counted
+) -> Story:
+    """The same of all snapshots from one to another, which are those that are compared. Raises UsageError, NotFoundError."""
+    refs = sorted((store.resolve(text, wanted) for text in (first, last)), key=lambda ref: (ref.taken_at_us, ref.id or 0))
+    span = Span(*(format_moment_utc(ref.taken_at_us) for ref in refs))
+    found = story_of_range(store, wanted, span, within=within, kills=kills, classifier=classifier, counted=counted)
+    return replace(found, comparison=_compared(store, refs, wanted, classifier))
+
+
+def story_of_given(
+    source: Source, texts: Sequence[str], wanted: ProcessFilter, *, within: str, kills: Sequence[OomKill], classifier: Classifier
+) -> Story:
+    """The same of these snapshots and saved files alone, the first and the last of which are compared. Raises UsageError, NotFoundError."""
+    from pmapdiff.align import trace
+    from pmapdiff.compare import compare_snapshots
+
+    snapshots = source.load(*texts)
+    source.demand(*snapshots)
+    history = trace(snapshots, across_hosts=True, classifier=classifier)
+    compared = compare_snapshots(snapshots[0], snapshots[-1], classifier=classifier) if len(snapshots) > 1 else None
+    return _story(history, history, compared, within, kills, wanted, classifier)
+
+
+def _compared(store: Store, refs: Sequence[SnapshotRef], wanted: ProcessFilter, classifier: Classifier) -> Comparison | None:
+    from pmapdiff.compare import compare_snapshots
+
+    if len(refs) < 2 or refs[0] == refs[1]:
+        return None
+    before, after = store.load_all(refs, wanted)
+    return compare_snapshots(before, after, classifier=classifier)
+
+
+def _story(
+    history: History,
+    whole: History,
+    compared: Comparison | None,
+    within: str,
+    kills: Sequence[OomKill],
+    wanted: ProcessFilter,
+    classifier: Classifier,
+) -> Story:
+    from pmapdiff.analyse.leaks import find_leaks
+    from pmapdiff.report.visual.build import Story
+
+    horizon_hours = parse_duration(within) / 3600
+    judged = find_leaks(whole, horizon_hours=horizon_hours, kills=kills, pids=wanted.pids) if len(history.snapshots) >= _LEAST_TABLES else None
+    return Story(history, compared, judged, time.time_ns() // 1000, tuple(kills), classifier.families)
+
+
+def content_without_names(content: Content, story: Story, rules: Sequence[str]) -> Content:
+    """The content as it may leave the company: no names of hosts and users, no paths but those of the system. Raises UsageError for a bad rule."""
+    from pmapdiff.report.visual.redact import redacted
+
+    hosts = {ref.host for ref in story.history.snapshots}
+    uids = {known.process.uid for service in story.history.services for known in service.incarnations}
+    return redacted(content, hosts, _users(uid for uid in uids if uid is not None), rules)
+
+
+def _users(uids: Iterable[int]) -> set[str]:
+    """The names of people on this machine, and of those whose processes these are."""
+    names = {entry.pw_name for entry in pwd.getpwall() if _FIRST_USER <= entry.pw_uid < _LAST_USER}
+    for uid in uids:
+        with suppress(KeyError):
+            names.add(pwd.getpwuid(uid).pw_name)
+    # It is everywhere, and tells nobody from another.
+    return names - {"root"}
