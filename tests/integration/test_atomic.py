@@ -160,7 +160,7 @@ def test_a_full_disk(run: Runner, target: Target, tmp_path: Path) -> None:
     with Target("many.py", 5000) as large:
         argv = [sys.executable, "-c", f"import resource,os,sys,signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
                 f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); os.execv(sys.argv[1], sys.argv[1:])"]  # fmt: skip
-        run("record", "--pid", large.pid, prefix=argv).refused(str(run.db))
+        run.fresh("record", "--pid", large.pid, prefix=argv).refused(str(run.db))
     assert run("show", "latest", "--format", "smaps").ok().stdout == shown
     assert run("db", "check").ok().out == "the store is sound\n"
     run.here("record", "--pid", target.pid).ok()

@@ -53,7 +53,7 @@ def test_two_saved_files_need_no_database(run: Runner, saved: tuple[Path, Path],
     home.mkdir()
     default = state(DEFAULT_STORE)
     for form in ("text", "json", "csv", "markdown"):
-        result = run("compare", *saved, "--format", form, store=False, env={"HOME": str(home), "PMAPDIFF_DB": str(home / "none.db")}).ok()
+        result = run.fresh("compare", *saved, "--format", form, store=False, env={"HOME": str(home), "PMAPDIFF_DB": str(home / "none.db")}).ok()
         assert result.stderr == b""
         result = run.here("compare", *saved, "--format", form, store=False, env={"HOME": str(home)}).ok()
         assert result.stderr == b""
@@ -323,7 +323,7 @@ def test_output_that_cannot_be_written(run: Runner, series: list[dict[str, Any]]
     """A full disk under the output is an error, not a success and not a finding."""
     for form in ("text", "json", "csv"):
         command = f'exec "$@" show latest --format {form} > /dev/full'
-        result = run(prefix=["sh", "-c", command, "sh"])
+        result = run.fresh(prefix=["sh", "-c", command, "sh"])
         assert result.code == 2, result
         assert result.err.startswith("pmapdiff: "), result
         assert result.err.count("\n") == 1, result
@@ -332,7 +332,7 @@ def test_output_that_cannot_be_written(run: Runner, series: list[dict[str, Any]]
 
 def test_a_reader_that_has_seen_enough(run: Runner, series: list[dict[str, Any]]) -> None:
     for form in ("text", "json", "csv", "smaps"):
-        result = run(prefix=["sh", "-c", f'{{ "$@" show latest --format {form}; echo $? >&2; }} | head -c 10', "sh"])
+        result = run.fresh(prefix=["sh", "-c", f'{{ "$@" show latest --format {form}; echo $? >&2; }} | head -c 10', "sh"])
         assert result.err == "0\n", result
         assert len(result.stdout) == 10
     assert len(series) == 4

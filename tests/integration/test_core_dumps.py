@@ -151,7 +151,7 @@ def test_as_a_user(target: Target, tmp_path: Path, run: Runner) -> None:
     result = run("compare", core, smaps).ok()
     assert "+8.0 MiB" in result.out
     assert "only sizes are compared" in result.out
-    shown = run("show", "-", stdin=core.read_bytes()).ok()
+    shown = run.fresh("show", "-", stdin=core.read_bytes()).ok()
     assert f"{target.pid}" in shown.out
     imported = run("import", core, smaps, "--pid", target.pid).ok()
     assert imported.out.count("snapshot") == 2

@@ -194,10 +194,10 @@ def test_without_pyarrow(recorded: Runner, tmp_path: Path) -> None:
     (tmp_path / "pyarrow").mkdir()
     (tmp_path / "pyarrow" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'pyarrow'\")\n")
     path = tmp_path / "x.parquet"
-    result = recorded("export", "--output", path, env={"PYTHONPATH": str(tmp_path)})
+    result = recorded.fresh("export", "--output", path, env={"PYTHONPATH": str(tmp_path)})
     assert result.refused().err == "pmapdiff: Parquet needs pyarrow (No module named 'pyarrow'): pip install 'pmapdiff[parquet]'\n"
     assert list(tmp_path.glob("*x.parquet*")) == []
-    assert recorded("export", env={"PYTHONPATH": str(tmp_path)}).ok().out.count("\n") > 200
+    assert recorded.fresh("export", env={"PYTHONPATH": str(tmp_path)}).ok().out.count("\n") > 200
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_the_old_file(run: Runner, target: Target, tmp_path: 
     folder.mkdir()
     path = folder / f"x.{form}"
     path.write_text("old")
-    result = run("export", saved, "--output", path, store=False, prefix=["prlimit", "--fsize=4096"])
+    result = run.fresh("export", saved, "--output", path, store=False, prefix=["prlimit", "--fsize=4096"])
     assert result.refused().err == f"pmapdiff: cannot write {path}: File too large\n"
     assert [each.read_text() for each in folder.iterdir()] == ["old"]
 

@@ -75,7 +75,7 @@ def test_figures_are_those_of_show(run: Runner, target: Target) -> None:
 def test_the_file_is_one_that_node_exporter_may_read(run: Runner, target: Target, tmp_path: Path) -> None:
     run.here("record", "--pid", target.pid).ok()
     path = tmp_path / "pmapdiff.prom"
-    result = run("export", "--openmetrics", path, prefix=["sh", "-c", 'umask 077; exec "$@"', "sh"]).ok()
+    result = run.fresh("export", "--openmetrics", path, prefix=["sh", "-c", 'umask 077; exec "$@"', "sh"]).ok()
     assert result.stdout == result.stderr == b""
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert path.read_text().endswith("# EOF\n")

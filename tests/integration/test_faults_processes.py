@@ -251,13 +251,13 @@ def test_hidepid(anybodys: Path, target: Target, hidepid: int) -> None:
     prefix = [*private_proc(f"hidepid={hidepid}"), *unprivileged_prefix()]
     home = {"HOME": str(anybodys)}
     with Target(prefix=unprivileged_prefix()) as own:
-        ok(run("record", "--all", prefix=prefix, env=home))
+        ok(run.fresh("record", "--all", prefix=prefix, env=home))
         found = shown(run)
         assert found[own.pid]["status"] == "complete"
         assert {process["uid"] for process in found.values() if process["status"] == "complete"} == {65534}
         assert {1, target.pid}.isdisjoint(found)
         kept = run("show", "latest", "--pid", own.pid, "--format", "smaps").ok().stdout
-        run("record", "--pid", target.pid, prefix=prefix, env=home).refused(f"--pid {target.pid}", "hidden", "nothing was recorded")
+        run.fresh("record", "--pid", target.pid, prefix=prefix, env=home).refused(f"--pid {target.pid}", "hidden", "nothing was recorded")
         assert run("show", "latest", "--pid", own.pid, "--format", "smaps").ok().stdout == kept
     assert run.here("db", "check").ok().out == SOUND
 
@@ -266,7 +266,7 @@ def test_hidepid(anybodys: Path, target: Target, hidepid: int) -> None:
 @pytest.mark.usefixtures("kept")
 def test_a_proc_of_nothing_but_processes(run: Runner, target: Target) -> None:
     """ProcSubset=pid in a systemd unit: there is no /proc/sys and no /proc/stat."""
-    result = run("record", "--pid", target.pid, prefix=private_proc("subset=pid"))
+    result = run.fresh("record", "--pid", target.pid, prefix=private_proc("subset=pid"))
     assert "Traceback" not in result.err
     if result.code != 0:
         result.refused("/proc")
@@ -278,10 +278,10 @@ def test_a_process_of_our_own_that_keeps_its_secrets(anybodys: Path) -> None:
     home = {"HOME": str(anybodys)}
     with Target(prefix=unprivileged_prefix()) as open_, Target(prefix=unprivileged_prefix()) as secret:
         secret.call("undumpable")
-        result = ok(run("record", "--pid", open_.pid, "--pid", secret.pid, prefix=unprivileged_prefix(), env=home))
+        result = ok(run.fresh("record", "--pid", open_.pid, "--pid", secret.pid, prefix=unprivileged_prefix(), env=home))
         assert "1 denied" in result.out
         assert {pid: process["status"] for pid, process in shown(run).items()} == {open_.pid: "complete", secret.pid: "denied"}
-        run("record", "--pid", secret.pid, prefix=unprivileged_prefix(), env=home).refused("permission", "CAP_SYS_PTRACE")
+        run.fresh("record", "--pid", secret.pid, prefix=unprivileged_prefix(), env=home).refused("permission", "CAP_SYS_PTRACE")
     assert run.here("db", "check").ok().out == SOUND
 
 

@@ -119,7 +119,7 @@ def test_text_is_harmless(run: Runner, names: list[str]) -> None:
             if columns and "show" in args:
                 assert all(len(line) <= int(columns) for line in result.out.splitlines()[3:])
     # It is there, made visible.
-    assert r"\x1b[31mred\x1b[0m" in run("show", env={"COLUMNS": ""}).out
+    assert r"\x1b[31mred\x1b[0m" in run.fresh("show", env={"COLUMNS": ""}).out
     assert len(names) > len(FILES)
 
 

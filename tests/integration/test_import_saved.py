@@ -95,12 +95,12 @@ def test_other_packers_are_named(run: Runner, tmp_path: Path, magic: bytes, name
 
 
 def test_standard_input(run: Runner) -> None:
-    assert "12056" in run("show", "-", stdin=SMAPS).ok().out
-    assert "no change" in run("compare", FROZEN / "smaps.txt", "-", stdin=gzip.compress(SMAPS)).ok().out
-    run("import", "-", "--at", "2026-11-22 14:00Z", "--host", "web1", stdin=SMAPS).ok()
+    assert "12056" in run.fresh("show", "-", stdin=SMAPS).ok().out
+    assert "no change" in run.fresh("compare", FROZEN / "smaps.txt", "-", stdin=gzip.compress(SMAPS)).ok().out
+    run.fresh("import", "-", "--at", "2026-11-22 14:00Z", "--host", "web1", stdin=SMAPS).ok()
     (snapshot,) = run.snapshots()
     assert (snapshot["taken_at"], snapshot["host"], snapshot["source"]) == ("2026-11-22T14:00:00.000000Z", "web1", "-")
-    run("import", "-", stdin=b"").refused("empty")
+    run.fresh("import", "-", stdin=b"").refused("empty")
 
 
 def archive(files: dict[str, bytes], mtime: int = 0) -> bytes:

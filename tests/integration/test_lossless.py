@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import sys
 from pathlib import Path
 
 from programs import PROGRAMS, Runner, Target, isolated
@@ -69,7 +69,7 @@ def test_imported_smaps(run: Runner) -> None:
     run("import", FROZEN / "smaps.txt").ok()
     assert run("show", "latest", "--format", "smaps").ok().stdout == saved
     assert run("show", FROZEN / "smaps.txt", "--format", "smaps", store=False).ok().stdout == saved
-    assert run("import", "/dev/stdin", stdin=saved).code == 0
+    assert run.fresh("import", "/dev/stdin", stdin=saved).code == 0
     assert run("show", "latest", "--format", "smaps").ok().stdout == saved
 
 
@@ -79,7 +79,8 @@ def test_a_file_of_no_smaps_has_no_smaps_text(run: Runner) -> None:
 
 def test_our_own_process(run: Runner) -> None:
     """The recorder can be recorded, if asked for by its pid; with --all it is left out."""
-    result = run("record", "--all").ok()
-    assert "1 process," not in result.out
-    names = [process["command_line"] for process in run.here("show", "latest", "--format", "json").json["processes"]]
-    assert not any(sys.executable in name and "record --all" in name for name in names)
+    with run.forked("record", "--all") as recorder:
+        assert "1 process," not in recorder.wait().ok().out
+    pids = run.shown().keys()
+    assert os.getpid() in pids
+    assert recorder.pid not in pids

@@ -241,7 +241,7 @@ def test_a_program_is_told_to_stop_too(run: Runner) -> None:
 
 
 def test_the_output_of_a_program_is_its_own(run: Runner) -> None:
-    result = run("record", "--", "sh", "-c", "cat; echo said >&2; exit 3", stdin=b"from standard input\n")
+    result = run.fresh("record", "--", "sh", "-c", "cat; echo said >&2; exit 3", stdin=b"from standard input\n")
     assert (result.code, result.stdout) == (3, b"from standard input\n")
     assert b"said\n" in result.stderr
 
@@ -263,7 +263,7 @@ def anybodys() -> Iterator[Path]:
 
 def test_without_permission_for_anything(anybodys: Path) -> None:
     theirs = Runner(anybodys / "store" / "test.db")
-    theirs("record", "--pid", 1, prefix=unprivileged_prefix(), env={"HOME": str(anybodys)}).refused("permission", "--pid 1", "CAP_SYS_PTRACE")
+    theirs.fresh("record", "--pid", 1, prefix=unprivileged_prefix(), env={"HOME": str(anybodys)}).refused("permission", "--pid 1", "CAP_SYS_PTRACE")
     assert not theirs.db.exists() or theirs.snapshots() == []
 
 
@@ -271,7 +271,7 @@ def test_without_permission_for_most(anybodys: Path) -> None:
     prefix = unprivileged_prefix()
     theirs = Runner(anybodys / "store" / "test.db")
     with Target(prefix=prefix) as readable:
-        result = theirs("record", "--all", prefix=prefix, env={"HOME": str(anybodys)}).ok()
+        result = theirs.fresh("record", "--all", prefix=prefix, env={"HOME": str(anybodys)}).ok()
         assert SUMMARY.fullmatch(result.out)
         denied = int(re.search(r"(\d+) denied", result.out)[1])  # type: ignore[index]
         found = theirs.shown()
@@ -281,7 +281,7 @@ def test_without_permission_for_most(anybodys: Path) -> None:
         assert set(found[1]["totals"].values()) == {None}
         assert sum(process["status"] == "denied" for process in found.values()) == denied
         # What could not be read has no figures, and is said to be so.
-        theirs("record", "--all", prefix=prefix, env={"HOME": str(anybodys)}).ok()
+        theirs.fresh("record", "--all", prefix=prefix, env={"HOME": str(anybodys)}).ok()
         (process,) = theirs("compare", 1, 2, "--pid", 1, "--format", "json").json["processes"]
         assert (process["complete"], process["changes"], process["totals"]["delta"]["rss_kib"]) == (False, [], None)
         assert "denied" in theirs("compare", 1, 2, "--pid", 1).ok().out
@@ -312,7 +312,7 @@ def test_a_store_that_cannot_be_written(run: Runner, target: Target, anybodys: P
     os.chmod(anybodys / "roots.db", 0o644)
     roots = Runner(anybodys / "roots.db")
     with Target(prefix=unprivileged_prefix()) as readable:
-        roots("record", "--pid", readable.pid, prefix=unprivileged_prefix(), env={"HOME": str(anybodys)}).refused("roots.db")
+        roots.fresh("record", "--pid", readable.pid, prefix=unprivileged_prefix(), env={"HOME": str(anybodys)}).refused("roots.db")
 
 
 def test_programs_are_documented() -> None:

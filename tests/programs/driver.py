@@ -98,11 +98,28 @@ class Lines:
         """All lines until the end of the file."""
         return list(iter(self.next, b""))
 
+    @staticmethod
+    def drain(*pipes: Lines) -> list[bytes]:
+        """What else comes out of each of some pipes, whichever of them is written to first."""
+        pieces = {pipe._fd: [pipe._buffer] for pipe in pipes}
+        opened = list(pieces)
+        deadline = time.monotonic() + PATIENCE_S
+        while opened:
+            ready, _, _ = select.select(opened, [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"no end of {pieces!r:.500} after {PATIENCE_S} s"
+            for fd in ready:
+                pieces[fd].append(os.read(fd, 1 << 20))
+                if not pieces[fd][-1]:
+                    opened.remove(fd)
+        return [b"".join(found) for found in pieces.values()]
+
 
 class Runner:
-    """The command line as users have it: `run(...)` in a process of its own, `run.here(...)` in this one.
+    """The command line as users have it: `run.fresh(...)` in a Python of its own, `run(...)` in a fork of this one, `run.here(...)` in this process.
 
-    Both work on the store `db` unless told otherwise.
+    All work on the store `db` unless told otherwise. To start a Python and import everything costs half a second: `fresh` is for what is about
+    the start (the environment, limits, another user, standard input), a fork for what must not happen to the process of the tests, or shall
+    see a process of its own.
     """
 
     def __init__(self, db: Path) -> None:
@@ -111,9 +128,11 @@ class Runner:
     def arguments(self, args: Sequence[object], store: bool = True) -> list[str]:
         return [*(["--db", str(self.db)] if store else []), *map(str, args)]
 
-    def __call__(
-        self, *args: object, store: bool = True, prefix: Sequence[str] = (), env: dict[str, str] | None = None, stdin: bytes = b""
-    ) -> Result:
+    def __call__(self, *args: object, store: bool = True) -> Result:
+        with self.forked(*args, store=store) as fork:
+            return fork.wait()
+
+    def fresh(self, *args: object, store: bool = True, prefix: Sequence[str] = (), env: dict[str, str] | None = None, stdin: bytes = b"") -> Result:
         argv = [*prefix, sys.executable, "-m", "pmapdiff", *self.arguments(args, store)]
         done = subprocess.run(argv, input=stdin, capture_output=True, env={**os.environ, **(env or {})}, timeout=PATIENCE_S, check=False)
         return Result(done.returncode, done.stdout, done.stderr)
@@ -138,9 +157,9 @@ class Runner:
                 process.kill()
 
     @contextlib.contextmanager
-    def forked(self, *args: object) -> Iterator[Forked]:
-        """A run in a fork of this process, where everything is imported already: two hundred of them cost what ten others do."""
-        fork = Forked(self.arguments(args))
+    def forked(self, *args: object, store: bool = True) -> Iterator[Forked]:
+        """A run in a fork of this process, where everything is imported already."""
+        fork = Forked(self.arguments(args, store))
         try:
             yield fork
         finally:
@@ -173,6 +192,9 @@ class Forked:
     def __init__(self, arguments: Sequence[str]) -> None:
         # Before the fork, so that no two of them build it.
         _commands()
+        # SQLite does not know about forks: the new process would take our locks for its own.
+        held = [link for link in _open_files() if link.endswith("-shm")]
+        assert not held, f"close {held}, or run it fresh"
         out, out_end = os.pipe()
         err, err_end = os.pipe()
         self.pid = os.fork()
@@ -180,7 +202,7 @@ class Forked:
             try:
                 for number in (signal.SIGINT, signal.SIGTERM):
                     signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-                for end, fd in ((out_end, 1), (err_end, 2)):
+                for end, fd in ((os.open(os.devnull, os.O_RDONLY), 0), (out_end, 1), (err_end, 2)):
                     os.dup2(end, fd)
                 sys.stdout, sys.stderr = (open(fd, "w", buffering=fd == 2 or -1, encoding="utf-8", closefd=False) for fd in (1, 2))  # noqa: SIM115
                 sys.argv = ["pmapdiff", *arguments]
@@ -213,7 +235,7 @@ class Forked:
 
     def wait(self) -> Result:
         """How it ended; the code is negative for a signal. Its output is what nobody has read yet."""
-        stdout, stderr = (b"".join(line + b"\n" for line in lines.rest()) for lines in (self.out, self.err))
+        stdout, stderr = Lines.drain(self.out, self.err)
         if self._code is None:
             self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return Result(self._code, stdout, stderr)
@@ -224,6 +246,12 @@ class Forked:
             self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         for fd in self._pipes:
             os.close(fd)
+
+
+def _open_files() -> Iterator[str]:
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(f"/proc/self/fd/{name}")
 
 
 @functools.cache

@@ -115,7 +115,7 @@ exec cron -f
 
     def inside(self, run: Runner, *args: object) -> Result:
         """pmapdiff, where it sees the daemon's crontabs."""
-        return run(*args, prefix=["nsenter", "--mount", f"--target={self.daemon.pid}", "--"])
+        return run.fresh(*args, prefix=["nsenter", "--mount", f"--target={self.daemon.pid}", "--"])
 
     def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):
