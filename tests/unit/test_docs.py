@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shlex
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
@@ -310,3 +312,36 @@ def test_json_schema_snippet_works() -> None:
     names: dict[str, Any] = {}
     exec(code[1], names)
     assert names["schema"]["properties"]["schema"] == {"const": "pmapdiff.compare/1"}
+
+
+def pmap_table() -> list[Any]:
+    """The commands in the second column of the tables for users of pmap."""
+    rows = re.findall(r"^\| `.*?` \| `(pmapdiff .*?)` \|", (DOCS / "pmap.md").read_text(), re.MULTILINE)
+    return [pytest.param(command, id=command) for command in rows]
+
+
+@pytest.mark.parametrize("command", pmap_table())
+def test_what_users_of_pmap_should_type_works(command: str, samples: Path, tmp_path: Path) -> None:
+    folder = samples / "sample_snapshots"
+    for name, sample in (("before", "redis-1100.pmap-x.txt"), ("after", "redis-1100.pmap-d.txt"), ("log", "redis-1100.pmap-x.txt")):
+        (tmp_path / f"{name}.txt").write_bytes((folder / sample).read_bytes())
+    words = shlex.split(command)
+    if words[1] in {"record", "import"}:
+        db = tmp_path / "new.db"
+        command = command.replace("--every 2s", "--every 10ms").replace("1100", str(os.getpid()))
+    else:
+        db = folder / "redis.db"
+        # The second process of a pair is not in the samples.
+        command = command.replace(" --pid 1200", "").replace("1100", "14378")
+    environment = {**embed.environment(), "PMAPDIFF_DB": str(db)}
+    done = subprocess.run(["bash", "-c", command], env=environment, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 1
+
+
+def test_every_option_of_pmap_has_a_row() -> None:
+    """Those of procps 4.0.2, and -k, which came later."""
+    text = (DOCS / "pmap.md").read_text()
+    assert not [option for option in "xXdpqAkcCnNV" if not re.search(rf"`(pmap )?-{option}\b", text)]
+    assert "`pmap -XX " in text
+    assert len(pmap_table()) >= 20
