@@ -3,6 +3,7 @@
 # make bench  benchmarks
 # make fuzz   ten minutes (FUZZ_SECONDS=600) of made-up and damaged files against every importer; see tests/fuzz/README.md
 # make docs   the documents as a site in site/, to be opened from there; it needs no server and no network
+# make screenshots   the pictures of the documents, made by what they show
 # make zoo    a minute: programs that leak and programs that do not, recorded together, and how right `leaks` is about them
 # make clean  remove everything that these made
 #
@@ -10,7 +11,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fuzz docs zoo clean
+.PHONY: help demo test bench fuzz docs screenshots zoo clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -61,6 +62,9 @@ docs: $(VENV)/.installed-test
 	@# The theme's announcements are no business of who builds the documents; --strict stays.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open $(CURDIR)/site/index.html"
+
+screenshots: $(VENV)/.installed-test
+	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m screenshots
 
 zoo: $(VENV)/.installed-test
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m zoo
