@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+from browsing import Visit, opened_browser
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Request
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,46 +33,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium is installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with opened_browser() as opened:
         yield opened
-        opened.close()
-
-
-class Visit:
-    """A page of the site in the browser, and what it should not have done."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.requests: list[str] = []
-        self.errors: list[str] = []
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("requestfailed", self._failed)
-        page.on("console", lambda message: self.errors.append(message.text) if message.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-
-    def _failed(self, request: Request) -> None:
-        # Leaving a page ends what it was still loading.
-        if request.failure != "net::ERR_ABORTED":
-            self.errors.append(f"{request.failure}: {request.url}")
-
-    def go(self, path: Path) -> None:
-        self.page.goto(path.as_uri())
-
-    def fits(self) -> bool:
-        """Whether nothing is wider than the screen; wide tables and outputs scroll by themselves."""
-        return bool(self.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
-
-    def check(self) -> None:
-        self.page.wait_for_load_state("networkidle")
-        assert self.errors == []
-        assert self.requests != []
-        assert [url for url in self.requests if urlsplit(url).scheme not in {"file", "data", "blob"}] == []
 
 
 @pytest.fixture

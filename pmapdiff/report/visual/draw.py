@@ -43,6 +43,7 @@ def png_of(spec: Spec) -> bytes:
     return drawn
 
 
+@cache
 def script_with_vega(script: str) -> str:
     """A script together with Vega (`vegaEmbed` in it), as one that needs no other. Raises UsageError without vl-convert-python."""
     bundled: str = _vega().javascript_bundle(script)

@@ -38,8 +38,8 @@ def timeline(content: Content, scope: Scope, figure: str, palette: Palette, widt
             {"name": "hover", "value": None, "on": [{"events": "@ground:pointermove", "update": "invert('x', clamp(x(), 0, width))"}, _LEFT]},
             {"name": "anchor", "value": 0, "on": [{"events": "@ground:pointerdown", "update": "clamp(x(), 0, width)"}]},
             # Over how much of the picture a pointer was drawn, and, when it is let go, what was chosen by that.
-            {"name": "drag", "value": None, "on": [_DRAGGED, {"events": "window:pointerup", "update": "null"}]},
-            {"name": "chosen", "value": None, "on": [{"events": "window:pointerup", "update": "drag ? drag : chosen"}]},
+            {"name": "drag", "value": None, "on": [_DRAGGED, {"events": "@ground:pointerdown", "update": "null"}]},
+            {"name": "chosen", "value": None, "on": [{"events": "window:pointerup", "update": "drag"}]},
             *amount_signals("(data('largest')[0] || {}).value || 0", is_count=_IS_COUNT),
         ],
         data=[

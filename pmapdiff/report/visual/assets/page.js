@@ -184,6 +184,7 @@ class Page {
     this.showControls();
     await this.drawAll();
     this.showTables();
+    performance.mark("ready");
     document.documentElement.dataset.ready = "true";
   }
 
