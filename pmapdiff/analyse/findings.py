@@ -150,6 +150,7 @@ class Findings:
             suggestion=suggestion_for(family, self._runtime, self._allocator, self._service.process) if growing else "",
             region_ids=tuple(known.id for known in moving[:_MOST_REGIONS]),
             urgent=growing and not ends and self._is_urgent(limits, trend),
+            series=series.rounded(),
         )
 
     def _is_urgent(self, limits: tuple[TimeToLimit, ...], trend: Trend) -> bool:
@@ -202,7 +203,18 @@ class Findings:
         ids = tuple(known.id for known in regions[:_MOST_REGIONS])
         return [
             Finding(
-                0, MAPPING_COUNT, "the number of mappings", Figure.MAPPINGS, trend, None, limits, (*trend.words, *evidence), suggestion, ids, urgent
+                0,
+                MAPPING_COUNT,
+                "the number of mappings",
+                Figure.MAPPINGS,
+                trend,
+                None,
+                limits,
+                (*trend.words, *evidence),
+                suggestion,
+                ids,
+                urgent,
+                series.rounded(),
             )
         ]
 
@@ -225,7 +237,7 @@ class Findings:
         name = _name_of(regions) if regions else "files"
         family = regions[0].region.label.family if regions else "file"
         ids = tuple(known.id for known in regions[:_MOST_REGIONS])
-        return [Finding(0, family, name, Figure.CACHE, trend, None, (), evidence, suggestion, ids)]
+        return [Finding(0, family, name, Figure.CACHE, trend, None, (), evidence, suggestion, ids, series=series.rounded())]
 
 
 def _varies(known: RegionHistory) -> bool:

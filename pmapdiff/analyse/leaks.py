@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-import numpy as np
 from scipy import stats
 
 from pmapdiff.align import History, ServiceHistory
@@ -106,7 +105,7 @@ class _Judged:
         kill = kill_of(service, kills)
         leading = self.findings[0].trend if verdict is Verdict.GROWING and self.findings else self.looked.total
         total = series.total if series.steps else None
-        values = () if total is None else tuple(None if np.isnan(v) else int(v) for v in total.values)
+        values = () if total is None else total.rounded()
         siblings: tuple[Sibling, ...] = ()
         if verdict is Verdict.GROWING or kill is not None:
             alike = [known for known in pool if is_sibling(service.process, known.service.process)]

@@ -97,7 +97,8 @@ class Finding:
     `family` is one of `FAMILIES`, or `mapping-count`; `name` is that of a region, or says of how many; it is safe to print, as are `evidence` and
     `suggestion`. `share` is the part of the growth of the process that this is (None where the process did not grow). `region_ids` are what
     `history` knows its regions by.
-    `urgent` says that it fills the memory within the time that was asked for.
+    `urgent` says that it fills the memory within the time that was asked for. `series` is what it is judged by: the figure at each of the
+    `moments_us` of its process, in KiB or mappings.
     """
 
     rank: int
@@ -111,6 +112,7 @@ class Finding:
     suggestion: str
     region_ids: tuple[str, ...] = ()
     urgent: bool = False
+    series: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

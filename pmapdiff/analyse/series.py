@@ -46,6 +46,10 @@ class Series:
         """Times and values of each incarnation that has any."""
         return [(self.hours[mine], self.values[mine]) for number in np.unique(self.life) for mine in (self.life == number,)]
 
+    def rounded(self) -> tuple[int | None, ...]:
+        """The values as whole numbers, None where one is missing."""
+        return tuple(None if np.isnan(value) else round(value) for value in self.values.tolist())
+
     @property
     def extent(self) -> float:
         """The largest value less the smallest; 0 where there is none."""

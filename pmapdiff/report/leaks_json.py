@@ -75,6 +75,7 @@ def _finding_value(finding: Finding) -> dict[str, Any]:
         "evidence": list(finding.evidence),
         "suggestion": finding.suggestion,
         "region_ids": list(finding.region_ids),
+        "series": list(finding.series),
     }
 
 

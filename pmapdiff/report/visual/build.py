@@ -10,13 +10,13 @@ from math import isfinite
 from statistics import median
 
 from pmapdiff.align import FAMILIES, History, Incarnation, Match, RegionHistory, ServiceHistory
-from pmapdiff.analyse.result import Figure, Finding, Leaks, Suspect, Verdict
+from pmapdiff.analyse.result import Finding, Leaks, Suspect, Verdict
 from pmapdiff.compare import Comparison, ProcessComparison
 from pmapdiff.model import SnapshotRef
 from pmapdiff.model.mapping import known_perms
 from pmapdiff.model.oom import OomKill
 from pmapdiff.report.leak_shape import evidence_lines
-from pmapdiff.report.leak_words import finding_lines, history_commands, looked_words, verdict_sentence, what_words
+from pmapdiff.report.leak_words import figure_words, finding_lines, history_commands, looked_words, verdict_sentence, what_words
 from pmapdiff.report.leak_words import headline as leaks_headline
 from pmapdiff.report.regions import region_title, service_title
 from pmapdiff.report.sparkline import gaps
@@ -159,7 +159,7 @@ def _scope(story: Story, service: ServiceHistory, moments: Sequence[Moment], *, 
         marks=tuple(_marks(story, service, moments)),
         sentences=tuple(sentence for sentence in sentences if sentence != answer),
         notes=tuple(notes),
-        panels=tuple(_panel(finding, service, moments) for finding in suspect.findings) if suspect is not None else (),
+        panels=tuple(_panel(finding, suspect, service, moments) for finding in suspect.findings) if suspect is not None else (),
     )
 
 
@@ -230,20 +230,16 @@ def _kill_mark(kill: OomKill) -> Mark:
     return Mark("kill", clock_ms(kill.time_us or 0), f"out of memory: {name} {kill.pid or ''} killed by {printable(kill.killer)}")
 
 
-def _panel(finding: Finding, service: ServiceHistory, moments: Sequence[Moment]) -> Panel:
-    """A finding with the series that it is about; of mappings that of their number."""
-    figure = "mappings" if finding.figure is Figure.MAPPINGS else _SEEN_AS.get(finding.figure, "rss")
-    wanted = set(finding.region_ids)
-    regions = [known for known in service.regions if known.id in wanted] if wanted else list(service.regions)
-    values: tuple[int | None, ...] = ()
-    if regions:
-        values = tuple(Series.of_sum([known.samples for known in regions]).values(figure))
+def _panel(finding: Finding, suspect: Suspect, service: ServiceHistory, moments: Sequence[Moment]) -> Panel:
+    """A finding with the series that it was judged by."""
+    known = dict(zip(suspect.moments_us, finding.series, strict=False))
+    values = tuple(known.get(moment.taken_at_us) for moment in moments) if known else ()
     onset = finding.trend.onset_us
     return Panel(
         title=what_words(finding),
         verdict=finding.trend.verdict.value,
         urgent=finding.urgent,
-        figure=figure,
+        figure=figure_words(finding.figure),
         unit="mappings" if finding.figure.is_count else "KiB",
         values=values,
         slopes=tuple(_slopes(finding, values, service, moments)),
@@ -253,9 +249,6 @@ def _panel(finding: Finding, service: ServiceHistory, moments: Sequence[Moment])
         suggestion=printable(finding.suggestion),
         commands=history_commands(finding),
     )
-
-
-_SEEN_AS = {Figure.FOOTPRINT: "footprint", Figure.RSS: "rss", Figure.SIZE: "size", Figure.DIRTY: "dirty", Figure.CACHE: "rss", Figure.SHARED: "rss"}
 
 
 def _slopes(

@@ -45,7 +45,10 @@ def png_of(spec: Spec) -> bytes:
 
 @cache
 def script_with_vega(script: str) -> str:
-    """A script together with Vega (`vegaEmbed` in it), as one that needs no other. Raises UsageError without vl-convert-python."""
+    """A script together with Vega (`vegaEmbed` in it), as a module that needs no other. Raises UsageError without vl-convert-python.
+
+    Of Vega-Lite, which comes with it, nothing is used; but there, too, is the interpreter that Vega needs where a page forbids `eval`.
+    """
     bundled: str = _vega().javascript_bundle(script)
     # Within an element `script` nothing else ends it, or begins one within it.
     return bundled.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -21,8 +21,8 @@ from pmapdiff.report.visual.timeline import breaks_of
 
 SCHEMA = "pmapdiff.page/1"
 _MOST_INCARNATIONS = 4
-# Of fewer regions there is no picture of a process.
-_LEAST_ROWS = 12
+# Halves of fewer are not tried.
+_LEAST_ROWS = 1
 
 
 def packed(content: Content, most_bytes: int) -> str:
@@ -42,24 +42,35 @@ def _rows_in_full(content: Content, most_bytes: int) -> list[int | None]:
     def cost(scope: Scope, rows: int | None) -> int:
         return len(zlib.compress(_text(_scope_value(content, scope, rows, permissions)), 6))
 
-    # The first are those that matter most, and all together come first of all.
-    room = most_bytes
-    wanted: list[int | None] = []
-    for scope in content.scopes:
-        needed = cost(scope, 0)
-        wanted.append(0 if needed <= room else None)
-        room -= needed if needed <= room else 0
-    for place, scope in enumerate(content.scopes):
-        rows = len(scope.rows)
-        while wanted[place] is not None and rows >= min(_LEAST_ROWS, len(scope.rows)) and rows:
-            needed = cost(scope, rows) - cost(scope, 0)
-            if needed <= room:
-                wanted[place] = rows
-                room -= needed
-                break
+    wanted: list[int | None] = [None] * len(content.scopes)
+    room = most_bytes - len(zlib.compress(_text(page_value(content, wanted)), 6))
+
+    def grant(place: int, rows: int | None, room: int) -> int:
+        """Give a scope so many rows if there is room for them; gives the room that is left."""
+        scope = content.scopes[place]
+        more = cost(scope, rows) - cost(scope, wanted[place])
+        if more <= room:
+            wanted[place] = rows
+            return room - more
+        return room
+
+    def grant_all(place: int, room: int) -> int:
+        """Give a scope as many rows as there is room for: all, or half of them, and so on."""
+        rows = len(content.scopes[place].rows)
+        while rows >= _LEAST_ROWS and (wanted[place] or 0) < rows:
+            room = grant(place, rows, room)
             rows //= 2
-        if room < most_bytes // 50:
-            break
+        return room
+
+    # What is shown first comes first, then a little of all, then all of as many as there is room for: the first matter most.
+    half = room // 2
+    room -= half - grant_all(content.shown, half)
+    for place, rows in enumerate(wanted):
+        if rows is None:
+            room = grant(place, 0, room)
+    for place in range(len(content.scopes)):
+        if room > most_bytes // 50:
+            room = grant_all(place, room)
     return wanted
 
 

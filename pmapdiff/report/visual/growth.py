@@ -9,11 +9,12 @@ from pmapdiff.report.visual.palette import Palette
 from pmapdiff.report.visual.timeline import breaks_of, line_of, thinned_steps
 
 HEIGHT = 150
+_MOST_POINTS = 100
 
 
 def growth(content: Content, scope: Scope, panel: Panel, palette: Palette, width: int) -> Spec:
     """The picture of a finding."""
-    line = line_of(content, panel.values, thinned_steps(scope), breaks_of(content, scope)) if panel.values else []
+    line = line_of(content, panel.values, thinned_steps(scope, _MOST_POINTS), breaks_of(content, scope)) if panel.values else []
     points = [{"t": t, "v": value} for t, value in line]
     known = [t for t, value in line if value is not None] or [moment.clock_ms for moment in content.moments]
     slopes = [{"t": at, "v": value, "line": number} for number, ends in enumerate(panel.slopes) for at, value in ends]
@@ -63,6 +64,8 @@ def growth(content: Content, scope: Scope, panel: Panel, palette: Palette, width
             },
             {
                 "type": "group",
+                "clip": True,
+                "encode": {"update": {"width": {"signal": "width"}, "height": {"signal": "height"}}},
                 "from": {"facet": {"name": "slope", "data": "slopes", "groupby": "line"}},
                 "marks": [
                     {

@@ -18,7 +18,7 @@ from pmapdiff.report.visual.growth import growth
 from pmapdiff.report.visual.ledger import figures_of_ledger, ledger_rows
 from pmapdiff.report.visual.palette import Palette, style_variables
 from pmapdiff.report.visual.series import FIGURES, thinned
-from pmapdiff.report.visual.space import HAIR_OF_SCRIPT, LINE_HEIGHT, has_places, space
+from pmapdiff.report.visual.space import HAIR, HAIR_OF_SCRIPT, LINE_HEIGHT, has_places, space
 from pmapdiff.report.visual.timeline import figure_title, timeline
 from pmapdiff.report.visual.treemap import treemap
 from pmapdiff.units import format_delta_kib, format_kib, format_moment_local, plural
@@ -28,6 +28,7 @@ _WIDTH, _PANEL_WIDTH = 1148, 340
 _REGIONS, _PROCESSES, _SCOPES_TOLD, _PANELS_TOLD = 200, 100, 10, 6
 _SPARK_POINTS = 40
 _MOST_BYTES = 1_980_000
+_MOST_OF_SPACE, _WIDEST_HAIR = 160_000, 0.05
 _PLACE = "{packed content}"
 _COLUMNS = (
     ("family", "Family", ""),
@@ -58,7 +59,7 @@ def page_of(content: Content) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     pictures = {
         "timeline": Markup(svg_of(timeline(content, scope, figure, palette, _WIDTH))) if len(scope.steps) > 1 else "",
-        "space": Markup(svg_of(space(content, scope, palette, _WIDTH))) if has_places(scope) else "",
+        "space": Markup(_space_svg(content, scope, palette)) if has_places(scope) else "",
         "treemap": Markup(svg_of(treemap(content, scope, figure, palette, _WIDTH))),
     }
     told = [place for place, other in enumerate(content.scopes) if not other.is_all and (place == content.shown or other.panels or other.notes)]
@@ -99,6 +100,14 @@ def page_of(content: Content) -> str:
     )
     # All that the pictures and tables leave of two megabytes is for the numbers behind them.
     return page.replace(_PLACE, packed(content, _MOST_BYTES - len(page.encode())))
+
+
+def _space_svg(content: Content, scope: Scope, palette: Palette) -> str:
+    """The address space, as fine as there is room for in a file."""
+    hair = HAIR
+    while len(drawn := svg_of(space(content, scope, palette, _WIDTH, hair=hair))) > _MOST_OF_SPACE and hair < _WIDEST_HAIR:
+        hair *= 2
+    return drawn
 
 
 def _policy(style: str, script: str) -> str:

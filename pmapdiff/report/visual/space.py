@@ -26,7 +26,7 @@ _HOLE, _ALL_HOLES = 0.012, 0.35
 _LEFT_TO_OTHERS = 0.15
 _TO_SCALE_AT_LEAST = 64
 # What is narrower than this part of a line is drawn together. A script can draw more than a file has room for.
-_HAIR, HAIR_OF_SCRIPT = 0.003, 0.0007
+HAIR, HAIR_OF_SCRIPT = 0.0015, 0.0007
 
 
 class Piece(NamedTuple):
@@ -171,7 +171,7 @@ def _resident(values: Values) -> float:
     return min(rss / size, 1.0) if size and rss is not None else 1.0
 
 
-def space(content: Content, scope: Scope, palette: Palette, width: int, *, title: bool = False) -> Spec:
+def space(content: Content, scope: Scope, palette: Palette, width: int, *, hair: float = HAIR, title: bool = False) -> Spec:
     """The picture of a process at the two moments that are compared. In a page its data and the signal `cursor` may be set anew."""
     pair = content.pair_of(scope)
     axis = axis_of(pieces_of(scope.rows, [(step, step + 1) for step in pair]))
@@ -186,7 +186,7 @@ def space(content: Content, scope: Scope, palette: Palette, width: int, *, title
         **({"title": heading} if title else {}),
         signals=[
             {"name": "cursor", "value": -1},
-            {"name": "hair", "value": _HAIR},
+            {"name": "hair", "value": hair},
             {"name": "over", "value": None, "on": under_pointer("mapping")},
         ],
         data=[

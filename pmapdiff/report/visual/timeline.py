@@ -15,7 +15,7 @@ from pmapdiff.report.visual.palette import Palette
 HEIGHT = 300
 _IS_COUNT = "figure == 'mappings'"
 # More points than this are more than a screen has: of a picture that stands still only the largest of each few are drawn.
-_MOST_POINTS = 300
+_MOST_POINTS = 240
 
 
 def timeline(content: Content, scope: Scope, figure: str, palette: Palette, width: int, *, title: bool = False) -> Spec:
@@ -126,12 +126,12 @@ def breaks_of(content: Content, scope: Scope) -> list[int]:
     ]
 
 
-def thinned_steps(scope: Scope) -> list[int]:
-    """The steps to draw: at most as many as there are points in a picture, with the first and the last."""
+def thinned_steps(scope: Scope, most: int = _MOST_POINTS) -> list[int]:
+    """The steps to draw: at most about as many as there are points in a picture, with the first and the last."""
     steps = scope.steps
-    if len(steps) <= _MOST_POINTS:
+    if len(steps) <= most:
         return list(steps)
-    return [*(steps[len(steps) * i // _MOST_POINTS] for i in range(_MOST_POINTS)), steps[-1]]
+    return [*(steps[len(steps) * i // most] for i in range(most)), steps[-1]]
 
 
 def line_of(content: Content, values: Sequence[int | None], steps: Sequence[int], breaks: Sequence[int]) -> list[tuple[int, int | None]]:

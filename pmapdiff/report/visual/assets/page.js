@@ -293,13 +293,13 @@ class Page {
   async draw(id, spec, width) {
     if (this.views[id]) this.views[id].finalize();
     const holder = byId(id);
-    const made = await vegaEmbed(holder, { ...spec, width: width || holder.clientWidth }, {
+    const { view } = await vegaEmbed(holder, { ...spec, width: width || holder.clientWidth }, {
       mode: "vega", ast: true, actions: false, defaultStyle: false, tooltip: false, renderer: "svg",
     });
     // The order of reading is that of the page: a picture as such is one thing, and its parts are told beside it.
     holder.querySelector("svg").setAttribute("aria-hidden", "true");
-    this.views[id] = made.view;
-    return made.view;
+    this.views[id] = view;
+    return view;
   }
 
   async drawAll() {
