@@ -5,7 +5,7 @@
 
 Three kinds of block are kept up to date in README.md, docs/ and sample_snapshots/: the text between
 `<!-- help: COMMAND -->` and `<!-- end -->`; the text between `<!-- result -->` and `<!-- end -->`, which is what the SQL or
-Python block before it gives on sample_snapshots/redis.db; and ```console blocks whose every command names
+Python block before it gives on the samples; and ```console blocks whose every command names
 sample_snapshots. Everything runs at 80 columns in UTC, on a copy of the samples whose times of modification are fixed.
 """
 
@@ -80,8 +80,9 @@ def session_folder() -> Iterator[Path]:
 
 
 def sql_table(code: str, folder: Path) -> str:
-    """What `sqlite3 -header -column` prints for a query on the sample database."""
-    with closing(sqlite3.connect(f"file:{folder}/sample_snapshots/redis.db?mode=ro", uri=True)) as connection:
+    """What `sqlite3 -header -column` prints for a query on the database that its first line names in a comment, else redis.db."""
+    named = re.match(r"-- (\S+)\n", code)
+    with closing(sqlite3.connect(f"file:{folder}/{named[1] if named else 'sample_snapshots/redis.db'}?mode=ro", uri=True)) as connection:
         cursor = connection.execute(code)
         rows = [[column[0] for column in cursor.description]]
         rows += [["" if value is None else str(value) for value in row] for row in cursor]

@@ -101,6 +101,11 @@ def test_query_gives_the_result_that_is_shown(match: re.Match[str], samples: Pat
     assert embed.RESULT.fullmatch(embed.refreshed(match[0], samples))["text"] == match["text"], REFRESH
 
 
+@pytest.mark.parametrize("match", blocks(re.compile(r"^```sql\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)))
+def test_every_query_runs(match: re.Match[str], samples: Path) -> None:
+    assert embed.sql_table(match["code"], samples)
+
+
 @pytest.mark.parametrize("match", [param for param in blocks(embed.CONSOLE) if embed.is_session(param.values[0]["text"])])
 def test_session_prints_what_is_shown(match: re.Match[str], samples: Path) -> None:
     assert embed.run_session(match["text"], samples) == match["text"], REFRESH
