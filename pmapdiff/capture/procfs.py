@@ -294,10 +294,16 @@ class CgroupMemory(NamedTuple):
 
 
 def read_cgroup_memory(cgroup: bytes) -> CgroupMemory:
-    """memory.max and memory.current (v2; v1: limit_in_bytes, usage_in_bytes) of the ancestor that limits most."""
+    """memory.max and memory.current (v2; v1: limit_in_bytes, usage_in_bytes) of the ancestor that limits most.
+
+    Nothing is known of a cgroup outside the reader's cgroup namespace, whose path begins with `/..` (kernel/cgroup/cgroup.c,
+    cgroup_path_ns_locked, 5.10 to 6.18): what stands in /sys/fs/cgroup of a container are the limits of that container.
+    """
     tightest = CgroupMemory(None, None)
+    parts = [part for part in cgroup.split(b"/") if part]
+    if b".." in parts:
+        return tightest
     for root, limit_name, usage_name in _CGROUP_FILES:
-        parts = [part for part in cgroup.split(b"/") if part not in (b"", b"..")]
         if not os.path.isdir(root):
             continue
         for depth in range(len(parts), -1, -1):
