@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
@@ -326,22 +325,18 @@ def pmap_table() -> list[Any]:
 
 
 @pytest.mark.parametrize("command", pmap_table())
-def test_what_users_of_pmap_should_type_works(command: str, samples: Path, tmp_path: Path) -> None:
+def test_what_users_of_pmap_should_type_works(command: str, samples: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = samples / "sample_snapshots"
+    monkeypatch.chdir(run.db.parent.parent)
     for name, sample in (("before", "redis-1100.pmap-x.txt"), ("after", "redis-1100.pmap-d.txt"), ("log", "redis-1100.pmap-x.txt")):
-        (tmp_path / f"{name}.txt").write_bytes((folder / sample).read_bytes())
-    words = shlex.split(command)
-    if words[1] in {"record", "import"}:
-        db = tmp_path / "new.db"
+        Path(f"{name}.txt").write_bytes((folder / sample).read_bytes())
+    if command.split()[1] in {"record", "import"}:
         command = command.replace("--every 2s", "--every 10ms").replace("1100", str(os.getpid()))
     else:
-        db = folder / "redis.db"
+        run.db = folder / "redis.db"
         # The second process of a pair is not in the samples.
         command = command.replace(" --pid 1200", "").replace("1100", "14378")
-    environment = {**embed.environment(), "PMAPDIFF_DB": str(db)}
-    done = subprocess.run(["bash", "-c", command], env=environment, cwd=tmp_path, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) >= 1
+    assert run.here(*shlex.split(command)[1:]).ok().out
 
 
 def test_every_option_of_pmap_has_a_row() -> None:
