@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -78,12 +78,23 @@ def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     assert away == {}
 
 
-@pytest.mark.parametrize("name", ["index.html", "commands/compare.html", "sample_snapshots/index.html"])
-def test_a_page_opens_from_a_disk(site: Path, visit: Visit, name: str) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["index.html", "concepts.html", "commands/compare.html", "sample_snapshots/index.html"])
+def test_a_page_opens_from_a_disk(site: Path, browser: Browser, name: str, scheme: Literal["light", "dark"]) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+    visit = Visit(context.new_page())
     visit.go(site / name)
     assert visit.page.locator("h1").first.is_visible()
-    assert visit.fits()
+    assert visit.page.locator("body").get_attribute("data-md-color-scheme") == {"light": "default", "dark": "slate"}[scheme]
+    pictures = visit.page.evaluate("Array.from(document.querySelectorAll('article img'), image => image.complete && image.naturalWidth)")
+    assert all(pictures)
+    assert bool(pictures) == (name in {"index.html", "concepts.html"})
+    for width in (1280, 390):
+        visit.page.set_viewport_size({"width": width, "height": 900})
+        visit.photograph(f"site-{name.removesuffix('.html').replace('/', '-')}-{width}-{scheme}")
+        assert visit.fits()
     visit.check()
+    context.close()
 
 
 def test_the_search_works_from_a_disk(site: Path, visit: Visit) -> None:
