@@ -13,6 +13,10 @@ class PmapdiffError(Exception):
     exit_code = 2
 
 
+class PmapdiffWarning(UserWarning):
+    """Something is wrong with a saved file that could be read all the same."""
+
+
 class UsageError(PmapdiffError):
     """Options or arguments that contradict each other or cannot be read."""
 

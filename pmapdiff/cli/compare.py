@@ -62,13 +62,12 @@ def compare(
     from pmapdiff.align import trace
     from pmapdiff.api.look import classifier_of
     from pmapdiff.compare import compare_snapshots
-    from pmapdiff.report import write_report
+    from pmapdiff.report import check_by, write_report
     from pmapdiff.report.regions import found_change
     from pmapdiff.report.shape import found_changes
     from pmapdiff.store import ProcessFilter
 
-    if by not in ("region", "family", "process"):
-        raise UsageError(f"--by {by}: one of region, family, process")
+    check_by("compare", by)
     if len(when) < 2:
         raise UsageError("compare needs two snapshots: `pmapdiff compare first latest`")
     if same and restarted:

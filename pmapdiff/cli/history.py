@@ -18,7 +18,6 @@ from pmapdiff.cli._app import (
     screen_view,
 )
 from pmapdiff.cli._progress import counted_snapshots
-from pmapdiff.errors import UsageError
 
 
 @command(
@@ -61,11 +60,10 @@ def history(
     Regions are followed through growth, splits, merges and moves, and through restarts of the service. Where there is no table there is a gap.
     """
     from pmapdiff.api.look import Span, classifier_of, find_history
-    from pmapdiff.report import write_report
+    from pmapdiff.report import check_by, write_report
     from pmapdiff.store import ProcessFilter
 
-    if by not in ("region", "family"):
-        raise UsageError(f"--by {by}: one of region, family")
+    check_by("history", by)
     options: Global = context.obj
     view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top)
     found = find_history(

@@ -30,6 +30,7 @@ def processes(
 ) -> None:
     """List the processes in the store: size, Rss and footprint when last seen, how much they grew since first seen, and the longest read."""
     from pmapdiff.report import write_report
+    from pmapdiff.report.shape import by_growth
     from pmapdiff.store import ProcessFilter, ProcessSummary
 
     if sort not in _SORTS:
@@ -45,12 +46,7 @@ def processes(
             return (-float(row.read_us or 0), number)
         if sort in ("size", "rss", "footprint"):
             return (-float(row.totals_last.get(f"{sort}_kib") or 0), number)
-        # Saved tables may have no footprint: then the next best figure that both ends have.
-        for figure in ("footprint_kib", "rss_kib", "size_kib"):
-            first, last = row.totals_first.get(figure), row.totals_last.get(figure)
-            if first is not None and last is not None:
-                return (float(first - last), number)
-        return (0.0, number)
+        return by_growth(row)
 
     options: Global = context.obj
     found = sorted(options.open_store().processes(ProcessFilter(frozenset(pid or ()), name)), key=key)

@@ -59,14 +59,13 @@ def show(
 ) -> None:
     """Show mapping tables as they were, with their totals."""
     from pmapdiff.api.look import classifier_of
-    from pmapdiff.report import write_report
+    from pmapdiff.report import check_by, write_report
     from pmapdiff.store import ProcessFilter
     from pmapdiff.units import parse_address_range
 
     if (show_path or quiet or address_range is not None) and not form.startswith("pmap"):
         raise UsageError(f"-p, -q and -A are for pmap's forms, --format {form} is none of them (a process is chosen with --pid)")
-    if by not in ("mapping", "family"):
-        raise UsageError(f"--by {by}: one of mapping, family")
+    check_by("show", by)
     view = screen_view(
         by=by,
         sort=sort,

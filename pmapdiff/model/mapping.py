@@ -104,6 +104,10 @@ class Mapping(NamedTuple):
         unknown = ("footprint_kib",) if self.end > self.start else ("size_kib", "footprint_kib")
         return tuple([None if name in unknown else value for name, value in zip(FIGURES, figures, strict=True)])
 
+    def get(self, figure: str) -> int | None:
+        """One figure by its name in `FIGURES`, in KiB."""
+        return self.figures[FIGURE_INDEX[figure]]
+
 
 # The fields of a mapping before its counters.
 PLACE = slice(Mapping._fields.index("counters"))

@@ -66,6 +66,16 @@ def figure_title(figure: str) -> str:
     return figure.removesuffix("_kib").replace("_", " ").capitalize()
 
 
+# What a row can be of, the usual first.
+ROWS_BY = {"compare": ("region", "family", "process"), "history": ("region", "family"), "show": ("mapping", "family")}
+
+
+def check_by(subject: str, by: str) -> None:
+    """Raise UsageError if the rows of this subject cannot be of that."""
+    if by not in ROWS_BY[subject]:
+        raise UsageError(f"--by {by}: one of {', '.join(ROWS_BY[subject])}")
+
+
 Writer = Callable[[Any, View, TextIO], None]
 _REPORTS: dict[tuple[str, str], Writer] = {}
 

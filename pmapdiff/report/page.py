@@ -71,7 +71,7 @@ _COLOURS = {"red": "#d1403f", "green": "#2a9a50", "yellow": "#a88200", "magenta"
 _CELL = "padding:0 .8em 0 0;border:0;vertical-align:top"
 _NUMBER = f"{_CELL};text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
 _TEXT = f"{_CELL};text-align:left;white-space:nowrap"
-_NAME = f"{_CELL};text-align:left;overflow-wrap:anywhere"
+_NAME = f"{_CELL};text-align:left;overflow-wrap:anywhere;min-width:16em"
 _RULE = "border:0;border-top:1px solid #888;padding:0;height:0"
 
 

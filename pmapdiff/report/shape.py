@@ -14,6 +14,7 @@ from pmapdiff.model.mapping import known_perms
 from pmapdiff.report.base import MAIN_FIGURES, View
 from pmapdiff.report.family_text import AppliedRule
 from pmapdiff.report.words import counts_words, region_name
+from pmapdiff.store import ProcessSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,16 @@ def sort_key(row: Change | FamilyChange | ProcessComparison, sort: str | None) -
         return ((row.after or row.before)[0].start,)
     figures = (f"{sort}_kib",) if sort not in (None, "address") else ()
     return tuple(-abs(row.get(figure) or 0) for figure in (*figures, "rss_kib", "size_kib", "dirty_kib"))
+
+
+def by_growth(row: ProcessSummary) -> tuple[float, int]:
+    """Processes of a store that grew most between their first and last table first."""
+    # Saved tables may have no footprint: then the next best figure that both ends have.
+    for figure in ("footprint_kib", "rss_kib", "size_kib"):
+        first, last = row.totals_first.get(figure), row.totals_last.get(figure)
+        if first is not None and last is not None:
+            return (float(first - last), row.process.pid)
+    return (0.0, row.process.pid)
 
 
 def figure_of(figures: Figures, name: str) -> int | None:

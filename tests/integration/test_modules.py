@@ -35,11 +35,13 @@ ALLOWED = {
     "schedule": BASE,
     "api": BASE | {"model", "align", "compare", "analyse", "store", "formats", "report"},
     "cli": BASE | {"api", "model", "align", "compare", "analyse", "store", "formats", "capture", "report", "schedule", "cli"},
-    "__init__": set(),
+    "__init__": {"api", "errors"},
     "__main__": {"cli"},
 }
 # numpy is pandas' own; ctypes and friends are the standard library's.
+# Where only types are imported, under TYPE_CHECKING: api.
 THIRD_PARTY = {
+    "api": {"pandas"},
     "formats": {"elftools", "zstandard"},
     "store": {"sqlalchemy", "alembic"},
     "analyse": {"numpy", "scipy"},

@@ -57,6 +57,7 @@ def test_wheel_holds_package_migrations_schemas_and_licence(wheel: Path) -> None
     assert tops == {"pmapdiff", next(top for top in tops if top.endswith(".dist-info"))}
     for wanted in ("pmapdiff/_migrations/env.py", "pmapdiff/_migrations/versions/0001_interval_form.py"):
         assert wanted in names
+    assert "pmapdiff/py.typed" in names
     schemas = {f"pmapdiff/report/schemas/{path.name}" for path in ROOT.glob("pmapdiff/report/schemas/*.json")}
     assert schemas
     assert schemas <= set(names)
@@ -67,6 +68,11 @@ def test_wheel_holds_package_migrations_schemas_and_licence(wheel: Path) -> None
 def test_installed_tool_is_the_wheel(installed: Path, tmp_path: Path) -> None:
     where = run(installed / "python", "-c", "import pmapdiff; print(pmapdiff.__file__)", cwd=tmp_path)
     assert where.startswith(str(installed.parent))
+
+
+def test_installed_package_is_imported(installed: Path, tmp_path: Path) -> None:
+    code = f"import pmapdiff; print(len(pmapdiff.open({str(ROOT / 'sample_snapshots' / 'redis.db')!r}).table('loaded').frame()))"
+    assert run(installed / "python", "-c", code, cwd=tmp_path) == "117\n"
 
 
 def test_installed_tool_makes_its_database(installed: Path, tmp_path: Path) -> None:

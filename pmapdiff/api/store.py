@@ -1,0 +1,343 @@
+"""A store, and saved files, for programs: what the commands do, as objects."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import PurePath
+from typing import TYPE_CHECKING, TypeAlias, overload
+
+from pmapdiff import store as database
+from pmapdiff.api.look import DEFAULT_WITHIN, Span, classifier_of, find_growth, find_history
+from pmapdiff.api.results import Diff, History, Leaks, Processes, Series, Snapshots, Table, Tables
+from pmapdiff.api.source import Progress, Source
+from pmapdiff.errors import NotFoundError, PmapdiffWarning, UsageError
+from pmapdiff.model import Snapshot, SnapshotRef
+from pmapdiff.report import View
+from pmapdiff.report.shape import by_growth
+from pmapdiff.report.words import process_title
+from pmapdiff.store import ProcessFilter
+from pmapdiff.text import printable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+When: TypeAlias = "str | int | datetime | PurePath | SnapshotRef"
+"""A snapshot, in the words of the command line (`"latest"`, `"2h ago"`, a label, the path of a saved file), by its number, by a time (the last
+snapshot at or before it), as a path, or as what `snapshots` gave."""
+Pids: TypeAlias = "int | Iterable[int] | None"
+_TOLD = 5
+
+
+class Store:
+    """A store that is only read. Use `open`; in a `with` block it is closed at the end.
+
+    `pid` (one or several) and `name` (a regular expression) choose processes wherever they can be given, as `--pid` and `--name` do. `buckets` is a
+    file of rules for families of one's own. `partial` and `input_format` are about saved files, as the options are.
+    """
+
+    def __init__(self, location: str | os.PathLike[str] | None = None) -> None:
+        self._location = os.fspath(location) if location is not None else os.environ.get("PMAPDIFF_DB") or database.default_location()
+        self._opened: database.Store | None = None
+
+    @property
+    def location(self) -> str:
+        """Where it is; of a URL without its password."""
+        return self._database().location
+
+    def close(self) -> None:
+        """Let go of the database; it is opened again if it is needed."""
+        if self._opened is not None:
+            self._opened.engine.dispose()
+            self._opened = None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def snapshots(self, limit: int | None = None) -> Snapshots:
+        """The newest snapshots, all of them without a limit, the oldest first."""
+        return Snapshots(self._database().snapshots(limit))
+
+    def processes(self, *, pid: Pids = None, name: str | None = None) -> Processes:
+        """The processes that have a table, those that grew most first."""
+        return Processes(sorted(self._database().processes(_filter(pid, name)), key=by_growth))
+
+    def tables(
+        self,
+        when: When = "latest",
+        *,
+        pid: Pids = None,
+        name: str | None = None,
+        buckets: str | None = None,
+        partial: bool = False,
+        input_format: str | None = None,
+    ) -> Tables:
+        """The mapping tables of a snapshot or a saved file. Raises NotFoundError if it has none of a wanted process."""
+        wanted = _filter(pid, name)
+        (snapshot,) = self._load(wanted, (when,), partial, input_format)
+        return Tables(snapshot, View(by="mapping", classifier=classifier_of(buckets)))
+
+    def table(
+        self,
+        when: When = "latest",
+        *,
+        pid: Pids = None,
+        name: str | None = None,
+        buckets: str | None = None,
+        partial: bool = False,
+        input_format: str | None = None,
+    ) -> Table:
+        """The mapping table of one process. Raises NotFoundError if there is none, UsageError if it could be that of several."""
+        found = self.tables(when, pid=pid, name=name, buckets=buckets, partial=partial, input_format=input_format)
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            status = ", ".join(sorted({str(capture.status) for capture in found.without_table}))
+            raise NotFoundError(f"there is no table of it{f': the capture is marked {status}' if status else ''}")
+        titles = ", ".join(process_title(table.process) for table in found[:_TOLD])
+        more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        raise UsageError(f"that could be {titles}{more}: say which by pid, or take them all with tables()")
+
+    @overload
+    def compare(
+        self,
+        before: When,
+        after: When,
+        /,
+        *,
+        pid: Pids = ...,
+        name: str | None = ...,
+        same: bool | None = ...,
+        buckets: str | None = ...,
+        partial: bool = ...,
+        input_format: str | None = ...,
+    ) -> Diff: ...
+    @overload
+    def compare(
+        self,
+        before: When,
+        after: When,
+        third: When,
+        /,
+        *more: When,
+        pid: Pids = ...,
+        name: str | None = ...,
+        same: bool | None = ...,
+        buckets: str | None = ...,
+        partial: bool = ...,
+        input_format: str | None = ...,
+    ) -> Series: ...
+    def compare(
+        self,
+        before: When,
+        after: When,
+        /,
+        *more: When,
+        pid: Pids = None,
+        name: str | None = None,
+        same: bool | None = None,
+        buckets: str | None = None,
+        partial: bool = False,
+        input_format: str | None = None,
+    ) -> Diff | Series:
+        """What changed between two snapshots or saved files; of more, their figures side by side.
+
+        `same` says of saved files whether they are moments of one process (`--same`) or not (`--restarted`). Raises NotFoundError.
+        """
+        classifier = classifier_of(buckets)
+        snapshots = self._load(_filter(pid, name), (before, after, *more), partial, input_format)
+        view = View(classifier=classifier)
+        if more:
+            from pmapdiff.align import trace
+
+            return Series(trace(snapshots, same=same, across_hosts=True, classifier=classifier), view)
+        from pmapdiff.compare import compare_snapshots
+
+        return Diff(compare_snapshots(*snapshots, same=same, classifier=classifier), view)
+
+    def history(
+        self,
+        region: str | None = None,
+        *,
+        family: str | None = None,
+        pid: Pids = None,
+        name: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+        buckets: str | None = None,
+    ) -> History:
+        """Regions over time: one (`[heap]`, an address, an id), those of a family, or all. Raises NotFoundError if there is none."""
+        classifier = classifier_of(buckets)
+        wanted, span = _filter(pid, name), _span(since, until)
+        found = find_history(self._database(), wanted, span, region=region, family=family, classifier=classifier, counted=_uncounted)
+        return History(found, View(classifier=classifier))
+
+    def leaks(
+        self,
+        *,
+        pid: Pids = None,
+        name: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+        family: str | None = None,
+        within: str = DEFAULT_WITHIN,
+        oom_log: str | os.PathLike[str] | None = None,
+        buckets: str | None = None,
+    ) -> Leaks:
+        """What keeps growing, since when, how fast, and what to do next. Raises NotFoundError if there is no such process in that time."""
+        classifier = classifier_of(buckets)
+        kills = []
+        if oom_log is not None:
+            from pmapdiff.formats.oom_report import read_oom_log
+
+            kills = read_oom_log(os.fspath(oom_log))
+        found = find_growth(
+            self._database(),
+            _filter(pid, name),
+            _span(since, until),
+            family=family,
+            within=within,
+            kills=kills,
+            classifier=classifier,
+            counted=_uncounted,
+        )
+        return Leaks(found, View(classifier=classifier))
+
+    def __repr__(self) -> str:
+        return f"<Store: {printable(self.location)}>"
+
+    def _repr_html_(self) -> str:
+        return self._newest()._repr_html_()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002 - IPython gives them
+        shown = self._newest()._repr_mimebundle_()
+        return {**shown, "text/plain": f"{self!r}\n{shown['text/plain']}"}
+
+    def _newest(self) -> Snapshots:
+        """What a notebook shows of it."""
+        return self.snapshots(limit=20)
+
+    def _database(self) -> database.Store:
+        if self._opened is None:
+            self._opened = database.Store.open(self._location)
+        return self._opened
+
+    def _load(self, wanted: ProcessFilter, whens: Iterable[When], partial: bool, form: str | None) -> list[Snapshot]:
+        source = Source(self._database, wanted, say=_warn, progress=_no_progress, form=form, partial=partial)
+        found = source.load(*map(_words, whens))
+        source.demand(*found)
+        return found
+
+
+def open_store(location: str | os.PathLike[str] | None = None) -> Store:
+    """Open a store to read it: the path of an SQLite file, or a URL; without one what PMAPDIFF_DB says, or else where the commands keep it.
+
+    Raises NotFoundError if there is none, StoreError if it cannot be used.
+    """
+    store = Store(location)
+    store._database()
+    return store
+
+
+@overload
+def compare(
+    before: When,
+    after: When,
+    /,
+    *,
+    pid: Pids = ...,
+    name: str | None = ...,
+    same: bool | None = ...,
+    partial: bool = ...,
+    input_format: str | None = ...,
+) -> Diff: ...
+@overload
+def compare(
+    before: When,
+    after: When,
+    third: When,
+    /,
+    *more: When,
+    pid: Pids = ...,
+    name: str | None = ...,
+    same: bool | None = ...,
+    partial: bool = ...,
+    input_format: str | None = ...,
+) -> Series: ...
+def compare(
+    before: When,
+    after: When,
+    /,
+    *more: When,
+    pid: Pids = None,
+    name: str | None = None,
+    same: bool | None = None,
+    partial: bool = False,
+    input_format: str | None = None,
+) -> Diff | Series:
+    """What changed between two saved files, or snapshots of the store that the commands use: `Store.compare`. Raises NotFoundError, FormatError."""
+    with Store() as store:
+        return store.compare(before, after, *more, pid=pid, name=name, same=same, partial=partial, input_format=input_format)
+
+
+def tables(when: When, *, pid: Pids = None, name: str | None = None, partial: bool = False, input_format: str | None = None) -> Tables:
+    """The mapping tables in a saved file, or in a snapshot of the store that the commands use: `Store.tables`. Raises NotFoundError, FormatError."""
+    with Store() as store:
+        return store.tables(when, pid=pid, name=name, partial=partial, input_format=input_format)
+
+
+def table(when: When, *, pid: Pids = None, name: str | None = None, partial: bool = False, input_format: str | None = None) -> Table:
+    """The mapping table of one process in a saved file or snapshot: `Store.table`. Raises NotFoundError, FormatError, UsageError."""
+    with Store() as store:
+        return store.table(when, pid=pid, name=name, partial=partial, input_format=input_format)
+
+
+def _words(when: When) -> str:
+    """A WHEN as the command line has it."""
+    if isinstance(when, SnapshotRef):
+        if when.id is None:
+            raise UsageError(f"{printable(when.source)} is in no store: give its path")
+        return str(when.id)
+    if isinstance(when, datetime):
+        return when.isoformat()
+    if isinstance(when, PurePath):
+        # A file may be called "latest".
+        return os.path.join(os.curdir, when)
+    return str(when)
+
+
+def _span(since: When | None, until: When | None) -> Span:
+    return Span(*(None if when is None else _words(when) for when in (since, until)))
+
+
+def _filter(pid: Pids, name: str | None) -> ProcessFilter:
+    return ProcessFilter(frozenset(() if pid is None else (pid,) if isinstance(pid, int) else pid), name)
+
+
+def _warn(text: str) -> None:
+    """A warning that points at the line that called us."""
+    depth, frame = 1, sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "pmapdiff":
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(text, PmapdiffWarning, stacklevel=depth)
+
+
+class _NoProgress:
+    def draw(self, text: str) -> None:
+        """Nobody looks."""
+
+
+@contextmanager
+def _no_progress() -> Iterator[Progress]:
+    yield _NoProgress()
+
+
+def _uncounted(snapshots: Iterable[Snapshot], _number: int) -> Iterable[Snapshot]:
+    return snapshots
