@@ -32,11 +32,15 @@ class Files:
         self._empty = folder / "empty.db"
         Store.open(str(self._empty), write=True)
 
+    def copy(self, path: Path) -> Path:
+        """An empty store at `path`."""
+        return Path(shutil.copy(self._empty, path))
+
     @contextlib.contextmanager
     def fresh(self) -> Iterator[str]:
         """The location of an empty store, for a while."""
         with tempfile.TemporaryDirectory() as folder:
-            yield str(shutil.copy(self._empty, f"{folder}/store.db"))
+            yield str(self.copy(Path(folder, "store.db")))
 
 
 class Cluster:

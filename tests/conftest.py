@@ -7,10 +7,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy import URL, Dialect, Engine, create_engine
 
+import pmapdiff.store.engine
 from pmapdiff.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -31,6 +35,21 @@ SURROUNDINGS = {"COLUMNS": "80", "NO_COLOR": "1", "TZ": "UTC", "LC_ALL": "C.UTF-
 UNWANTED = ("PMAPDIFF_DB", "PMAPDIFF_BUCKETS", "XDG_STATE_HOME", "PYTHONDONTWRITEBYTECODE", "FORCE_COLOR", "PYTHONSAFEPATH")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def statements_compiled_once() -> Iterator[None]:
+    """Every store has an engine of its own, and every engine would compile the same statements anew: most of what a short test does."""
+    dialects: dict[str, Dialect] = {}
+    compiled: dict[object, object] = {}
+
+    def engine(url: str | URL, **options: Any) -> Engine:
+        made = create_engine(url, execution_options={"compiled_cache": compiled}, **options)
+        made.dialect = dialects.setdefault(made.url.drivername, made.dialect)
+        return made
+
+    with mock.patch.object(pmapdiff.store.engine, "create_engine", engine):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in {**SURROUNDINGS, "HOME": str(tmp_path)}.items():
@@ -44,9 +63,17 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Runner:
-    """The command line, on a store of this test alone."""
+def bare(tmp_path: Path) -> Runner:
+    """The command line, where there is no store yet."""
     return Runner(tmp_path / "store" / "test.db")
+
+
+@pytest.fixture
+def run(bare: Runner, files: Files) -> Runner:
+    """The command line, on an empty store of this test alone: to have it made takes longer than most of what a test does with it."""
+    bare.db.parent.mkdir(mode=0o700)
+    files.copy(bare.db)
+    return bare
 
 
 @pytest.fixture

@@ -143,11 +143,12 @@ def test_two_recorders_and_a_reader_at_once(run: Runner, target: Target, busy: T
     """Writers wait for each other, readers for nobody."""
     series = ["--every", "10ms", "--count", "15"]
     run("record", "--pid", target.pid).ok()
-    with run.started("record", "--pid", target.pid, *series) as one, run.started("record", "--pid", busy.pid, *series) as other:
-        while one.poll() is None or other.poll() is None:
+    with run.forked("record", "--pid", target.pid, *series) as one, run.forked("record", "--pid", busy.pid, *series) as other:
+        while one.is_running() or other.is_running():
             run.here("snapshots").ok()
             run.here("show", "latest", "--format", "json").ok()
-        assert (one.returncode, other.returncode) == (0, 0), (one.communicate(), other.communicate())
+        for recorder in (one, other):
+            recorder.wait().ok()
     assert len(run.here("snapshots", "--format", "json").json["snapshots"]) == 31
     assert run("db", "check").ok().out == "the store is sound\n"
 

@@ -215,9 +215,9 @@ def test_exit_code(run: Runner, saved: tuple[Path, Path], series: list[dict[str,
 @pytest.mark.parametrize(
     "command", [["show", "latest"], ["compare", "first", "latest"], ["snapshots"], ["processes"], ["db", "info"], ["db", "check"]]
 )
-def test_no_store(run: Runner, command: list[str]) -> None:
-    run.here(*command).refused("no store at", "pmapdiff record")
-    assert not run.db.parent.exists()
+def test_no_store(bare: Runner, command: list[str]) -> None:
+    bare.here(*command).refused("no store at", "pmapdiff record")
+    assert not bare.db.parent.exists()
 
 
 @pytest.mark.parametrize(
@@ -233,11 +233,11 @@ def test_forms_that_there_are_not(run: Runner, series: list[dict[str, Any]], com
     "command",
     [["compare"], ["compare", "1"], ["show", "--top", "-1"], ["show", "--pid", "x"], ["nonsense"], ["db"], ["db", "nonsense"], ["--nonsense"], []],
 )
-def test_command_lines_that_cannot_be_read(run: Runner, command: list[str]) -> None:
-    result = run.here(*command)
+def test_command_lines_that_cannot_be_read(bare: Runner, command: list[str]) -> None:
+    result = bare.here(*command)
     assert result.code == 2 or (result.code == 0 and command in ([], ["db"]))
     assert "Traceback" not in result.err
-    assert not run.db.parent.exists()
+    assert not bare.db.parent.exists()
 
 
 # Stores that are none, or not ours.
@@ -273,11 +273,11 @@ def newer_schema_without_wal(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [text_file, short_file, other_database, newer_schema, newer_schema_without_wal])
-def test_a_store_that_is_not_ours_is_left_alone(run: Runner, target: Target, make: Any) -> None:
-    run.db.parent.mkdir()
-    make(run.db)
-    before = digests(run.db.parent)
-    said = "9999" if make in (newer_schema, newer_schema_without_wal) else str(run.db)
+def test_a_store_that_is_not_ours_is_left_alone(bare: Runner, target: Target, make: Any) -> None:
+    bare.db.parent.mkdir()
+    make(bare.db)
+    before = digests(bare.db.parent)
+    said = "9999" if make in (newer_schema, newer_schema_without_wal) else str(bare.db)
     for command in (
         ["record", "--pid", target.pid],
         ["import", FROZEN / "smaps.txt"],
@@ -289,10 +289,10 @@ def test_a_store_that_is_not_ours_is_left_alone(run: Runner, target: Target, mak
         ["db", "upgrade"],
         ["db", "check"],
     ):
-        run.here(*command).refused(said)
-        assert digests(run.db.parent).get("test.db") == before["test.db"], command
-    run("record", "--pid", target.pid).refused(said, "left as it")
-    assert digests(run.db.parent)["test.db"] == before["test.db"]
+        bare.here(*command).refused(said)
+        assert digests(bare.db.parent).get("test.db") == before["test.db"], command
+    bare("record", "--pid", target.pid).refused(said, "left as it")
+    assert digests(bare.db.parent)["test.db"] == before["test.db"]
 
 
 def test_a_folder_as_store(tmp_path: Path) -> None:

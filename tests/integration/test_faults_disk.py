@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from programs import Lines, Runner, Target
+from programs import Runner, Target
 from programs.kept import SOUND, Kept, clean
 from programs.mounts import fill, make_read_only, small_disk
 
@@ -56,36 +56,24 @@ def test_a_series_goes_on_when_there_is_room_again(disk: Path, target: Target, l
     run = Runner(disk / "test.db")
     kept = Kept(run, target)
     filler = fill(disk, 64 << 10)
-    with run.started("record", "--pid", target.pid, "--pid", large.pid, "--every", "20ms") as recorder:
-        assert recorder.stdout is not None
-        assert recorder.stderr is not None
-        err = Lines(recorder.stderr.fileno())
-        # The first one of a series must succeed: it has to open its store with room for it.
-        first = err.next()
-        assert b"full" in first
-        assert recorder.wait(30) == 2
-        assert err.rest() == []
+    # The first one of a series must succeed: it has to open its store with room for it.
+    clean(run("record", "--pid", target.pid, "--pid", large.pid, "--every", "20ms"), 2).refused("full")
     filler.unlink()
-    with run.started("record", "--pid", target.pid, "--pid", large.pid, "--every", "20ms") as recorder:
-        assert recorder.stdout is not None
-        assert recorder.stderr is not None
-        out, err = Lines(recorder.stdout.fileno()), Lines(recorder.stderr.fileno())
-        out.next()
+    with run.forked("record", "--pid", target.pid, "--pid", large.pid, "--every", "20ms") as recorder:
+        recorder.out.next()
         filler = fill(disk)
         # An unchanged table costs no room: change much at once.
         target.call("map", size=2000 * 8192, address=0x100000000000)
         for i in range(0, 2000, 1):
             target.call("protect", address=0x100000000000 + i * 8192, size=4096, prot=1)
-        assert b"going on" in err.until(b"full")
+        assert b"going on" in recorder.err.until(b"full")
         filler.unlink()
         before = kept.count()
         while kept.count() < before + 3:
-            assert out.next()
-        recorder.send_signal(signal.SIGTERM)
-        said = err.rest()
-        assert recorder.wait(30) == 0
-    # It said so once, not once a snapshot.
-    assert said == []
+            assert recorder.out.next()
+        recorder.kill(signal.SIGTERM)
+        # It said so once, not once a snapshot.
+        assert recorder.wait().ok().stderr == b""
     assert len(run.here("show", "latest", "--pid", target.pid, "--format", "json").json["processes"][0]["mappings"]) > 3000
     kept.is_unharmed()
 

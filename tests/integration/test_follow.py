@@ -9,20 +9,17 @@ from pathlib import Path
 
 import pytest
 from programs import Runner, Target
-from programs.driver import Lines
 
 
 def test_the_program_goes_on_when_the_store_is_gone(run: Runner, tmp_path: Path) -> None:
     fifo, proof = tmp_path / "fifo", tmp_path / "proof"
     os.mkfifo(fifo)
-    with run.started("record", "--every", "20ms", "--", "sh", "-c", f"read line < {fifo}; echo done > {proof}; exit 5") as recorder:
-        assert recorder.stderr is not None
-        lines = Lines(recorder.stderr.fileno())
-        lines.until(b"snapshot 1")
+    with run.forked("record", "--every", "20ms", "--", "sh", "-c", f"read line < {fifo}; echo done > {proof}; exit 5") as recorder:
+        recorder.err.until(b"snapshot 1")
         shutil.rmtree(run.db.parent)
-        lines.until(b"going on")
+        recorder.err.until(b"going on")
         fifo.write_text("end\n")
-        assert recorder.wait(30) == 5
+        assert recorder.wait().code == 5
     assert proof.read_text() == "done\n"
 
 
@@ -31,16 +28,14 @@ def test_a_second_request_reaches_the_program(run: Runner, signals: tuple[signal
     # What ignores SIGINT goes on ignoring it after exec.
     trap = "trap '' INT; " if code == 137 else ""
     script = f"{trap}echo ready; exec sleep 60"
-    with run.started("record", "--every", "20ms", "--", "sh", "-c", script) as recorder:
-        assert recorder.stderr is not None
-        assert recorder.stdout is not None
-        Lines(recorder.stdout.fileno()).until(b"ready")
-        Lines(recorder.stderr.fileno()).until(b"snapshot 1")
+    with run.forked("record", "--every", "20ms", "--", "sh", "-c", script) as recorder:
+        recorder.out.until(b"ready")
+        recorder.err.until(b"snapshot 1")
         for number, request in enumerate(signals):
-            recorder.send_signal(request)
+            recorder.kill(request)
             if number + 1 < len(signals):
                 _settle(recorder.pid)
-        assert recorder.wait(30) == code
+        assert recorder.wait().code == code
 
 
 def _settle(pid: int) -> None:
@@ -74,10 +69,8 @@ def test_what_could_not_be_read_at_first_is_named_later(run: Runner, target: Tar
 
 
 def test_a_series_of_a_pid_ends_with_it(run: Runner) -> None:
-    with Target() as program, run.started("record", "--pid", program.pid, "--every", "20ms") as recorder:
-        assert recorder.stdout is not None
-        assert recorder.stderr is not None
-        Lines(recorder.stdout.fileno()).until(b"snapshot 1")
+    with Target() as program, run.forked("record", "--pid", program.pid, "--every", "20ms") as recorder:
+        recorder.out.until(b"snapshot 1")
         os.kill(program.pid, signal.SIGKILL)
-        Lines(recorder.stderr.fileno()).until(b"has ended")
-        assert recorder.wait(30) == 0
+        recorder.err.until(b"has ended")
+        recorder.wait().ok()

@@ -29,9 +29,9 @@ def only_process(run: Runner, when: object = "latest") -> dict[str, Any]:
     return process
 
 
-@pytest.mark.parametrize("files", [(EXTENDED, DEVICE), (DEVICE, EXTENDED)], ids=["x d", "d x"])
-def test_the_post_that_started_this(run: Runner, files: tuple[Path, Path]) -> None:
-    result = run("import", *files).ok()
+@pytest.mark.parametrize("saved", [(EXTENDED, DEVICE), (DEVICE, EXTENDED)], ids=["x d", "d x"])
+def test_the_post_that_started_this(run: Runner, saved: tuple[Path, Path]) -> None:
+    result = run("import", *saved).ok()
     assert result.err == ""
     assert result.out.startswith("snapshot 1: 1 table")
     process = only_process(run)
@@ -98,9 +98,9 @@ def test_the_time_of_the_file(run: Runner, tmp_path: Path) -> None:
     ("options", "said"),
     [(["--at", "soon"], "'soon'"), (["--at", "12"], "'12'"), (["--label", "first"], "--label"), (["--format", "elf"], "no form 'elf'")],
 )
-def test_options_that_make_no_sense(run: Runner, options: list[str], said: str) -> None:
-    run.here("import", FROZEN / "smaps.txt", *options).refused(said)
-    assert not run.db.exists()
+def test_options_that_make_no_sense(bare: Runner, options: list[str], said: str) -> None:
+    bare.here("import", FROZEN / "smaps.txt", *options).refused(said)
+    assert not bare.db.exists()
 
 
 def test_several_files_are_several_snapshots(run: Runner, target: Target, tmp_path: Path) -> None:
@@ -127,24 +127,24 @@ JUNK: dict[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize("name", JUNK)
-def test_junk_is_refused_with_its_line(run: Runner, tmp_path: Path, name: str) -> None:
+def test_junk_is_refused_with_its_line(bare: Runner, tmp_path: Path, name: str) -> None:
     junk = tmp_path / "junk.txt"
     data, line = JUNK[name]
     junk.write_bytes(data)
     where = f"{junk}:{line}" if line else f"{junk}:"
     if data == EXTENDED.read_bytes():
         pytest.skip("the sample has no such row")
-    result = run.here("import", junk).refused(where)
+    result = bare.here("import", junk).refused(where)
     number = result.err.partition(f"{junk}:")[2].partition(":")[0]
     assert 1 <= int(number) <= data.count(b"\n") + 1
-    assert not run.db.exists()
-    run.here("import", FROZEN / "smaps.txt").ok()
-    dump = contents(run.db)
-    run.here("import", FROZEN / "maps.txt", junk).refused(where)
-    run.here("import", junk, FROZEN / "maps.txt").refused(where)
-    run.here("show", junk).refused(where)
-    run.here("compare", junk, "latest").refused(where)
-    assert contents(run.db) == dump
+    assert not bare.db.exists()
+    bare.here("import", FROZEN / "smaps.txt").ok()
+    dump = contents(bare.db)
+    bare.here("import", FROZEN / "maps.txt", junk).refused(where)
+    bare.here("import", junk, FROZEN / "maps.txt").refused(where)
+    bare.here("show", junk).refused(where)
+    bare.here("compare", junk, "latest").refused(where)
+    assert contents(bare.db) == dump
 
 
 def contents(db: Path) -> list[str]:
@@ -152,10 +152,10 @@ def contents(db: Path) -> list[str]:
         return list(connection.iterdump())
 
 
-def test_a_file_that_is_not_there(run: Runner, tmp_path: Path) -> None:
-    run.here("import", tmp_path / "none.txt").refused("none.txt", "No such file")
-    run.here("import", tmp_path).refused(str(tmp_path))
-    assert not run.db.exists()
+def test_a_file_that_is_not_there(bare: Runner, tmp_path: Path) -> None:
+    bare.here("import", tmp_path / "none.txt").refused("none.txt", "No such file")
+    bare.here("import", tmp_path).refused(str(tmp_path))
+    assert not bare.db.exists()
 
 
 # One frozen process in the forms that pmap and the kernel have for it.

@@ -62,16 +62,16 @@ def test_a_packed_file(run: Runner, tmp_path: Path, packer: str) -> None:
 
 
 @pytest.mark.parametrize("packer", ["gz", "xz", "zst"])
-def test_a_packed_file_that_was_cut_off(run: Runner, tmp_path: Path, packer: str) -> None:
+def test_a_packed_file_that_was_cut_off(bare: Runner, tmp_path: Path, packer: str) -> None:
     text = b"".join(grown(number) for number in range(60))
     packed = PACKERS[packer](text)
     cut = written(tmp_path / "cut", packed[: len(packed) * 9 // 10])
-    run.here("import", cut).refused(str(cut), "cut off", "--partial")
-    assert not run.db.exists()
-    run.here("import", cut, "--partial").ok()
+    bare.here("import", cut).refused(str(cut), "cut off", "--partial")
+    assert not bare.db.exists()
+    bare.here("import", cut, "--partial").ok()
     flipped = bytearray(packed)
     flipped[len(packed) // 2] ^= 0xFF
-    damaged = run.here("import", written(tmp_path / "damaged", bytes(flipped)))
+    damaged = bare.here("import", written(tmp_path / "damaged", bytes(flipped)))
     assert damaged.code == 2
     assert damaged.err.count("\n") == 1
 
@@ -240,18 +240,18 @@ def test_a_log_of_a_loop(run: Runner, tmp_path: Path) -> None:
     assert result.json["snapshot"]["taken_at"] == "2026-11-23T09:53:00.000000Z"
 
 
-def test_what_was_cut_off(run: Runner, tmp_path: Path) -> None:
+def test_what_was_cut_off(bare: Runner, tmp_path: Path) -> None:
     cut = written(tmp_path / "cut", SMAPS[:50_000])
     number = SMAPS[:50_000].count(b"\n") + 1
     for command in (["import", cut], ["show", cut], ["compare", cut, FROZEN / "smaps.txt"]):
-        run.here(*command).refused(f"{cut}:{number}: ", "--partial")
-    assert not run.db.exists()
-    result = run.here("import", cut, "--partial").ok()
+        bare.here(*command).refused(f"{cut}:{number}: ", "--partial")
+    assert not bare.db.exists()
+    result = bare.here("import", cut, "--partial").ok()
     assert f"line {number}" in result.err
-    process = only_process(run)
+    process = only_process(bare)
     assert (process["status"], len(process["mappings"])) == ("partial", SMAPS[:50_000].count(b"VmFlags:"))
     assert str(number) in process["note"]
-    compared = run.here("compare", cut, FROZEN / "smaps.txt", "--partial").ok().out
+    compared = bare.here("compare", cut, FROZEN / "smaps.txt", "--partial").ok().out
     assert "partial" in compared
 
 

@@ -34,7 +34,6 @@ def capture(name: bytes, pid: int, kib: int) -> Capture:
 @pytest.fixture
 def recorded(run: Runner) -> Runner:
     """A worker that grows and a web server that does not, five minutes long."""
-    run.db.parent.mkdir()
     store = Store.open(str(run.db), write=True)
     for n in range(5):
         captures = (capture(b"worker", 1100, 1024 * n), capture(b"web", 1200, 512))
@@ -165,15 +164,12 @@ def test_what_is_refused(recorded: Runner, judge: Judge, options: list[object], 
 
 @pytest.mark.parametrize("command", ["leaks", "check"])
 def test_an_empty_store(run: Runner, command: str) -> None:
-    run.db.parent.mkdir()
-    run.here("db", "upgrade").ok()
     run.here(command).refused("there is no snapshot in the store", "pmapdiff record")
 
 
 @pytest.fixture
 def growing(run: Runner) -> Runner:
     """A worker whose heap grows by 2 MiB every ten minutes, now more, now less, and a web server that stays as it is."""
-    run.db.parent.mkdir()
     store = Store.open(str(run.db), write=True)
     for n in range(24):
         captures = (capture(b"worker", 1100, 4096 + 2048 * n + 4 * (7 * n % 5)), capture(b"web", 1200, 512))

@@ -93,7 +93,7 @@ def test_tree(run: Runner, target: Target) -> None:
 @pytest.mark.parametrize("criteria", [["--pid", "4194299"], ["--name", "no such name at all"], ["--cgroup", "no-such"], ["--user", "4294900000"]])
 def test_nothing_matches(run: Runner, criteria: list[str]) -> None:
     run.here("record", *criteria).refused(" ".join(criteria), "nothing was recorded")
-    assert not run.db.exists() or run.snapshots() == []
+    assert run.snapshots() == []
 
 
 @pytest.mark.parametrize(
@@ -116,17 +116,17 @@ def test_nothing_matches(run: Runner, criteria: list[str]) -> None:
         (["--all", "--", "true"], "--all"),
     ],
 )
-def test_options_that_make_no_sense(run: Runner, options: list[str], said: str) -> None:
-    run.here("record", *options).refused(said)
-    assert not run.db.exists()
+def test_options_that_make_no_sense(bare: Runner, options: list[str], said: str) -> None:
+    bare.here("record", *options).refused(said)
+    assert not bare.db.exists()
 
 
 @pytest.mark.parametrize("options", [["--pid", "x"], ["--pid"], ["--no-such"], ["--pid", "1", "--every", "1s", "--count", "0"]])
-def test_options_that_cannot_be_read(run: Runner, options: list[str]) -> None:
-    result = run.here("record", *options)
+def test_options_that_cannot_be_read(bare: Runner, options: list[str]) -> None:
+    result = bare.here("record", *options)
     assert result.code == 2
     assert "Traceback" not in result.err
-    assert not run.db.exists()
+    assert not bare.db.exists()
 
 
 # How often.
@@ -154,14 +154,13 @@ def test_a_series_by_time(run: Runner, target: Target) -> None:
 def test_told_to_stop(run: Runner, target: Target, number: signal.Signals) -> None:
     """The snapshot that is being taken is finished, the wait for the next one is not."""
     for every in ("10ms", "1h"):
-        before = len(run.snapshots()) if run.db.exists() else 0
-        with run.started("record", "--pid", target.pid, "--every", every) as recorder:
-            assert recorder.stdout is not None
-            lines = [recorder.stdout.readline() for _ in range(3 if every == "10ms" else 1)]
-            recorder.send_signal(number)
-            out, err = recorder.communicate(timeout=30)
-        assert (recorder.returncode, err) == (0, b"")
-        assert len(run.snapshots()) - before == len(lines) + out.count(b"snapshot ")
+        before = len(run.snapshots())
+        with run.forked("record", "--pid", target.pid, "--every", every) as recorder:
+            lines = [recorder.out.next() for _ in range(3 if every == "10ms" else 1)]
+            recorder.kill(number)
+            ended = recorder.wait().ok()
+        assert ended.stderr == b""
+        assert len(run.snapshots()) - before == len(lines) + ended.stdout.count(b"snapshot ")
     assert run.here("db", "check").ok().out == "the store is sound\n"
 
 
@@ -180,20 +179,17 @@ def test_a_service_that_comes_back(run: Runner) -> None:
     name = "pd-comes-back"
     with Target() as first:
         first.call("name", name=name)
-        with run.started("record", "--name", f"^{name}$", "--every", "10ms") as recorder:
-            assert recorder.stdout is not None
-            assert recorder.stderr is not None
-            recorder.stdout.readline()
+        with run.forked("record", "--name", f"^{name}$", "--every", "10ms") as recorder:
+            recorder.out.next()
             first.close()
-            assert b"still looking" in Lines(recorder.stderr.fileno()).until(b"no process matches")
+            assert b"still looking" in recorder.err.until(b"no process matches")
             with Target() as second:
                 second.call("name", name=name)
-                out = Lines(recorder.stdout.fileno())
                 # Some of the first may still wait in the pipe.
                 while second.pid not in run.shown():
-                    assert out.next()
-                recorder.send_signal(signal.SIGTERM)
-                assert recorder.wait(30) == 0
+                    assert recorder.out.next()
+                recorder.kill(signal.SIGTERM)
+                recorder.wait().ok()
     (process,) = run.here("compare", "first", "latest", "--format", "json").json["processes"]
     assert (process["match"], process["pid_before"], process["pid"]) == ("restarted", first.pid, second.pid)
 

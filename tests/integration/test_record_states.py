@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from programs import PROGRAMS, Lines, Runner, Target, isolated
+from programs import PROGRAMS, Runner, Target, isolated
 from programs.moving import HIGH, LOW
 
 from pmapdiff.store import Store
@@ -56,20 +56,18 @@ def _main_thread_has_exited(run: Runner, target: Target) -> None:
 
 
 def test_exec_in_a_series(run: Runner, target: Target) -> None:
-    with run.started("record", "--pid", target.pid, "--every", "10ms") as recorder:
-        assert recorder.stdout is not None
-        lines = Lines(recorder.stdout.fileno())
-        lines.next()
+    with run.forked("record", "--pid", target.pid, "--every", "10ms") as recorder:
+        recorder.out.next()
         assert target.process.stdin is not None
         target.process.stdin.write(b'["exec", {}]\n')
         target.ready_again()
         target.call("map", size=3 << 20, address=LOW)
         # Two more: the first of them may have been under way.
         for _ in range(2):
-            lines.next()
-        last = lines.next()
-        recorder.send_signal(signal.SIGTERM)
-        assert recorder.wait(30) == 0
+            recorder.out.next()
+        last = recorder.out.next()
+        recorder.kill(signal.SIGTERM)
+        recorder.wait().ok()
     assert b"1 process" in last
     (process,) = run.here("compare", "first", "latest", "--format", "json").json["processes"]
     assert (process["match"], process["pid"], process["pid_before"]) == ("exec", target.pid, target.pid)

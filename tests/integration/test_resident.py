@@ -55,15 +55,14 @@ def test_ticks_that_come_too_early_are_skipped_and_counted(run: Runner, target: 
 
 
 def test_a_series_of_a_store_that_others_read_write_and_prune(run: Runner, target: Target) -> None:
-    run("db", "upgrade").ok()
-    with run.started("record", "--pid", target.pid, "--every", "5ms", "--quiet") as recorder:
+    with run.forked("record", "--pid", target.pid, "--every", "5ms", "--quiet") as recorder:
         for number in range(10):
             target.call("map", size=4096, address=0x100000000000 + number * 65536)
             run.here("record", "--pid", target.pid, "--label", f"other {number}").ok()
             run.here("prune", "--keep-last", 3).ok()
             run.here("compare", f"other {number}", "latest").ok()
-        recorder.send_signal(signal.SIGTERM)
-        assert recorder.wait(30) == 0
+        recorder.kill(signal.SIGTERM)
+        recorder.wait().ok()
     labels = [row["label"] for row in run.here("snapshots", "--format", "json").json["snapshots"] if row["label"]]
     assert labels == [f"other {number}" for number in range(10)]
     assert run.here("db", "check").ok().out == "the store is sound\n"

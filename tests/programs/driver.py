@@ -233,6 +233,10 @@ class Forked:
             os.close(fd)
         self.kill(number)
 
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+
     def wait(self) -> Result:
         """How it ended; the code is negative for a signal. Its output is what nobody has read yet."""
         stdout, stderr = Lines.drain(self.out, self.err)

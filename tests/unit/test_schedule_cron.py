@@ -123,43 +123,43 @@ def check_word(word: str, system: bool, collapses: bool) -> None:
     assert [item.render() for item in tab.crons] == [line]
 
 
-def test_line_that_is_printed(run: Runner) -> None:
-    result = run.here("schedule", "cron", "--name", "^redis", "--keep-all", "24h", "--timeout", "2s").ok()
+def test_line_that_is_printed(bare: Runner) -> None:
+    result = bare.here("schedule", "cron", "--name", "^redis", "--keep-all", "24h", "--timeout", "2s").ok()
     fields, command = result.out[:11], result.out[12:]
     assert fields == "*/5 * * * *"
     assert command.endswith(" # pmapdiff schedule\n")
     words = words_of(command)
     assert words[-13:] == [
-        sys.executable, "-P", "-m", "pmapdiff", "--db", str(run.db), "record", "--quiet", "--name", "^redis", "--timeout", "2s", "--keep-all", "24h",
+        sys.executable, "-P", "-m", "pmapdiff", "--db", str(bare.db), "record", "--quiet", "--name", "^redis", "--timeout", "2s", "--keep-all", "24h",
     ][-13:]  # fmt: skip
     assert Path(words[0]).is_absolute()
-    assert words[1:3] == ["-n", f"{run.db}.cron.lock"]
+    assert words[1:3] == ["-n", f"{bare.db}.cron.lock"]
     assert "mkdir -p -m 700" in result.err
-    assert not run.db.parent.exists()
+    assert not bare.db.parent.exists()
 
 
-def test_the_line_records(run: Runner, tmp_path: Path) -> None:
+def test_the_line_records(bare: Runner, tmp_path: Path) -> None:
     """By /bin/sh, with the environment that cron gives."""
     name = Path(sys.executable).resolve().name
-    line = run.here("schedule", "cron", "--name", f"^{name}$|%d #\\\\").ok().out
-    run.db.parent.mkdir()
+    line = bare.here("schedule", "cron", "--name", f"^{name}$|%d #\\\\").ok().out
+    bare.db.parent.mkdir()
     command = as_cron_runs_it(line[12:].rstrip("\n"), collapses=False)
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "x"}
     done = subprocess.run(["/bin/sh", "-c", command], env=environment, cwd="/", capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert len(run.here("snapshots", "--format", "json").json["snapshots"]) == 1
+    assert len(bare.here("snapshots", "--format", "json").json["snapshots"]) == 1
 
 
-def test_second_recorder_gives_way(run: Runner, tmp_path: Path) -> None:
-    line = run.here("schedule", "cron", "--all").ok().out
-    run.db.parent.mkdir()
-    with open(f"{run.db}.cron.lock", "w") as held:
+def test_second_recorder_gives_way(bare: Runner, tmp_path: Path) -> None:
+    line = bare.here("schedule", "cron", "--all").ok().out
+    bare.db.parent.mkdir()
+    with open(f"{bare.db}.cron.lock", "w") as held:
         import fcntl
 
         fcntl.flock(held, fcntl.LOCK_EX)
         done = subprocess.run(["/bin/sh", "-c", line[12:]], cwd=tmp_path, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
-    assert not run.db.exists()
+    assert not bare.db.exists()
 
 
 def test_relative_store_and_store_of_the_host(run: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
