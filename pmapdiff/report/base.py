@@ -1,13 +1,17 @@
 """What a report is, and the registry that knows them all.
 
 A report turns one kind of result (its subject: a comparison, a snapshot, a list) into one form. Each form is a module
-of this package that registers what it can do; `pmapdiff.report` imports every module it finds.
+of this package that registers what it can do; the first report that is written imports every module there is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, TextIO
 
 from pmapdiff.align import BUILT_IN, Classifier
@@ -92,13 +96,22 @@ def register(subject: str, form: str) -> Callable[[Writer], Writer]:
     return add
 
 
+@cache
+def load_forms() -> None:
+    """Import every form: not before one is asked for, so that whoever only wants the words of reports has them at once."""
+    for module in iter_modules([str(Path(__file__).parent)]):
+        import_module(f"{__package__}.{module.name}")
+
+
 def forms_of(subject: str) -> list[str]:
     """The forms in which a subject can be reported, text first."""
+    load_forms()
     return sorted((form for known, form in _REPORTS if known == subject), key=lambda form: (form != "text", form))
 
 
 def write_report(subject: str, form: str, result: Any, view: View, out: TextIO) -> None:
     """Write a result to a stream. Raises UsageError for a form that this subject does not have."""
+    load_forms()
     writer = _REPORTS.get((subject, form))
     if writer is None:
         raise UsageError(f"--format {form}: {subject} is written as {', '.join(forms_of(subject))}")

@@ -7,53 +7,29 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from pmapdiff.align import Match
-from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison, family_changes
-from pmapdiff.model import Figures, Status, Totals
+from pmapdiff.compare import Comparison, FamilyChange, ProcessComparison, family_changes
+from pmapdiff.model import Status
 from pmapdiff.model.counters import sum_figures
-from pmapdiff.report.base import MAIN_FIGURES, View, figure_title
+from pmapdiff.report.account import account_of_changes, account_of_families, delta_cells, figures_shown
+from pmapdiff.report.base import MAIN_FIGURES, figure_title
 from pmapdiff.report.family_text import write_rules
 from pmapdiff.report.page import Page, register_page
-from pmapdiff.report.shape import applied_rules, figure_of, is_telling, rows_for_people, summarise_families, summarise_processes
-from pmapdiff.report.table import NOTE, Cell, Row, delta_cell
+from pmapdiff.report.shape import applied_rules, is_telling, rows_for_people, summarise_families, summarise_processes
+from pmapdiff.report.table import NOTE, Row
 from pmapdiff.report.words import (
     caveats,
-    change_words,
     effect_words,
     headline,
-    mappings_words,
     process_title,
     snapshot_words,
     without_table_words,
 )
-from pmapdiff.units import format_kib, plural
+from pmapdiff.units import plural
 
 # What fits on a first screen.
 _ROWS = 12
 _PROCESSES = 12
 _PROCESSES_IN_FULL = 2
-_MEDIUM = 100
-
-_STYLES = {"new": "yellow", "grew": "red", "shrank": "green", "gone": "green", "dirtied": "magenta", "cleaned": "green"}
-
-
-def _figures(processes: Sequence[ProcessComparison], view: View) -> tuple[str, ...]:
-    """The figures to show side by side: those that any table has, Swap only where there is some, and no more than fit."""
-    totals = [t for p in processes for t in (p.totals_before, p.totals_after) if t is not None]
-    figures = ["size_kib", "rss_kib", *(["pss_kib"] if view.is_wide else []), "footprint_kib", "dirty_kib"]
-    if any(t.get("swap_kib") for t in totals):
-        figures.append("swap_kib")
-        if view.width is not None and view.width < _MEDIUM:
-            figures.remove("size_kib")
-    known = [name for name in figures if any(p.get(name) is not None for p in processes)]
-    return tuple(known or figures)
-
-
-def _delta_cells(delta: Figures, figures: Sequence[str]) -> list[Cell]:
-    return [delta_cell(figure_of(delta, name)) for name in figures]
-
-
-def _total_cells(totals: Totals, figures: Sequence[str]) -> list[Cell]:
-    return [Cell(format_kib(totals.get(name)), "bold") for name in figures]
 
 
 @register_page("compare")
@@ -66,7 +42,7 @@ def write_comparison(result: Comparison, page: Page) -> None:
     if view.by == "process":
         _write_processes(result, page)
     elif view.by == "family" and len(result.processes) > 1:
-        _write_families(family_changes(result.processes, result.families), _figures(result.processes, view), page)
+        _write_families(family_changes(result.processes, result.families), figures_shown(result.processes, view), page)
     else:
         _write_each(result, page)
 
@@ -128,70 +104,37 @@ def _write_headline(sentence: str, page: Page) -> None:
 def _write_detail(process: ProcessComparison, page: Page) -> None:
     view = page.view
     if view.by == "family" and process.families:
-        _write_families(process.families, _figures([process], view), page)
+        _write_families(process.families, figures_shown([process], view), page)
     elif process.changes and (process.match not in (Match.NEW, Match.GONE) or view.top is not None):
         _write_changes(process, page)
 
 
 def _write_changes(process: ProcessComparison, page: Page) -> None:
-    view = page.view
-    figures = _figures([process], view)
-    shown = rows_for_people(process, view, _ROWS if view.top is None else view.top)
-    wide = view.is_wide
-    rows: list[Row] = []
     assert process.totals_before is not None
     assert process.totals_after is not None
-    blanks = ["", "", "", ""] if wide else ["", ""]
-    rows.append([*_total_cells(process.totals_before, figures), *blanks, f"before, {_count(process.totals_before)}"])
-    for row in shown.rows:
-        change = row.changes[0]
-        words = Cell(change_words(change, narrow=not wide and view.width is not None), _STYLES.get(change.kinds[0], ""))
-        place = [change.family, _address(change) if len(row.changes) == 1 else ""] if wide else []
-        rows.append([*_delta_cells(row.delta, figures), words, row.perms, *place, row.name])
-    for row, label in ((shown.more, "more change"), (shown.smaller, "smaller change")):
-        if row.changes:
-            hint = " (--top 0)" if label == "more change" else ""
-            rows.append([*_delta_cells(row.delta, figures), *blanks, plural(len(row.changes), label) + hint])
-    rows.append([])
-    rows.append([*_delta_cells(process.delta, figures), *blanks, "in all"])
-    rows.append([*_total_cells(process.totals_after, figures), *blanks, f"after, {_count(process.totals_after)}"])
-    count = len(figures)
-    header = [*map(figure_title, figures), "Change", "Perms", *(["Family", "Address"] if wide else []), "Mapping"]
-    page.table(header, range(count, len(header)), rows)
+    shown = rows_for_people(process, page.view, _ROWS if page.view.top is None else page.view.top)
+    figures = figures_shown([process], page.view)
+    header, left, lines = account_of_changes(process.totals_before, process.totals_after, process.delta, shown, figures, page.view)
+    page.table(header, left, [line.row for line in lines])
     page.wrapped(f"{plural(process.unchanged, 'mapping')} unchanged")
-
-
-def _count(totals: Totals) -> str:
-    """`118 mappings`; so many that the word would have to be cut have none of its length."""
-    return plural(totals.mappings, "mapping") if totals.mappings < 1000 else f"{totals.mappings:,} maps"
-
-
-def _address(change: Change) -> str:
-    mappings = change.after or change.before
-    return f"{mappings[0].start:x}-{max(m.end for m in mappings):x}"
 
 
 def _write_families(families: Sequence[FamilyChange], figures: Sequence[str], page: Page) -> None:
     summary = summarise_families(families, page.view)
-    rows: list[Row] = [[*_delta_cells(row.delta, figures), mappings_words(row), row.family] for row in summary.shown]
-    if summary.hidden:
-        rest = sum_figures(row.delta for row in summary.hidden)
-        rows.append([*_delta_cells(rest, figures), "", f"{len(summary.hidden)} changed less"])
-    rows.append([])
-    rows.append([*_delta_cells(summary.total, figures), str(sum(row.mappings_after for row in families)), "in all"])
-    page.table([*map(figure_title, figures), "Mappings", "Family"], [len(figures) + 1], rows)
+    header, left, lines = account_of_families(summary, families, figures)
+    page.table(header, left, [line.row for line in lines])
     if page.view.explain:
         write_rules(applied_rules(summary.shown), page)
 
 
 def _write_processes(result: Comparison, page: Page) -> None:
-    figures = _figures(result.processes, page.view)
+    figures = figures_shown(result.processes, page.view)
     summary = summarise_processes(result, page.view)
-    rows: list[Row] = [[*_delta_cells(p.delta, figures), f"{len(p.changes):,}", p.match.value, process_title(p.process)] for p in summary.shown]
+    rows: list[Row] = [[*delta_cells(p.delta, figures), f"{len(p.changes):,}", p.match.value, process_title(p.process)] for p in summary.shown]
     if summary.hidden:
-        rows.append([*_delta_cells(sum_figures(p.delta for p in summary.hidden), figures), "", "", f"{len(summary.hidden):,} changed less"])
+        rows.append([*delta_cells(sum_figures(p.delta for p in summary.hidden), figures), "", "", f"{len(summary.hidden):,} changed less"])
     rows.append([])
-    rows.append([*_delta_cells(summary.total, figures), "", "", "in all"])
+    rows.append([*delta_cells(summary.total, figures), "", "", "in all"])
     page.table([*map(figure_title, figures), "Changes", "Match", "Process"], [len(figures) + 1, len(figures) + 2], rows)
     if summary.without_table:
         page.wrapped(without_table_words(summary.without_table))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pmapdiff.align import History, Incarnation, Match, RegionHistory, Samples, ServiceHistory
+from pmapdiff.align import History, RegionHistory, Samples, ServiceHistory
 from pmapdiff.model.mapping import known_perms
 from pmapdiff.report.base import MAIN_FIGURES, View, figure_title
 from pmapdiff.report.page import Page, register_page
@@ -23,13 +23,13 @@ from pmapdiff.report.regions import (
 )
 from pmapdiff.report.sparkline import gaps, sparkline, with_gaps
 from pmapdiff.report.table import NOTE, Row, delta_cell
+from pmapdiff.report.words import AGAIN, again_words, capture_words, pause_words
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_short, plural
 
 _IN_FULL = 2
 _ROWS = 20
 _SERVICES = 3
-_AGAIN = {Match.RESTARTED: "restart", Match.EXEC: "exec"}
 _NARROW_BLOCKS, _WIDE_BLOCKS = 16, 60
 
 
@@ -70,7 +70,7 @@ def _heading(history: History, service: ServiceHistory, what: str = "") -> str:
     count = sum(capture is not None for capture in service.captures)
     span = f" in {format_duration((last.taken_at_us - first.taken_at_us) / 1e6)}" if len(steps) > 1 else ""
     matches = [known.match for known in service.incarnations]
-    again = "".join(f", {plural(matches.count(match), word)}" for match, word in _AGAIN.items() if match in matches)
+    again = "".join(f", {plural(matches.count(match), word)}" for match, word in AGAIN.items() if match in matches)
     return f"{service_title(service, history)}: {what}{plural(count, 'snapshot')}{span}{again}"
 
 
@@ -96,12 +96,11 @@ def _write_steps(history: History, service: ServiceHistory, samples: Samples, pa
     for place, step in enumerate(steps):
         ref, sample = history.snapshots[step], samples[step]
         if place in late:
-            pause = (ref.taken_at_us - history.snapshots[steps[place - 1]].taken_at_us) / 1e6
-            rows.append(["", f"no snapshot: {format_duration(pause)}", *("" for _ in figures), "", ""])
+            rows.append(["", pause_words(history.snapshots[steps[place - 1]], ref), *("" for _ in figures), "", ""])
         before = samples[steps[place - 1]] if place else None
-        note = _note(service, step)
+        note = capture_words(service, step)
         if step in restarts:
-            note = _again(restarts[step])
+            note = again_words(restarts[step])
         elif sample is not None and not sample.mappings:
             note = note or ("gone" if before is not None and before.mappings else "not there")
         elif sample is not None and before is not None and not before.mappings:
@@ -111,19 +110,6 @@ def _write_steps(history: History, service: ServiceHistory, samples: Samples, pa
         rows.append([number, format_moment_short(ref.taken_at_us), *cells, "-" if sample is None else f"{sample.mappings:,}", note])
     header = ["#", "Taken at", *map(figure_title, figures), "Maps", ""]
     page.table(header, [1, len(header) - 1], rows)
-
-
-def _again(known: Incarnation) -> str:
-    if known.match is Match.EXEC:
-        return f"exec: {printable(known.process.name)}"
-    return f"restarted as {known.process.pid}" if known.process.pid else "restarted"
-
-
-def _note(service: ServiceHistory, step: int) -> str:
-    capture = service.captures[step]
-    if capture is None:
-        return "not recorded"
-    return "" if capture.status == "complete" else str(capture.status)
 
 
 def _write_overview(history: History, service: ServiceHistory, figure: str, page: Page) -> None:

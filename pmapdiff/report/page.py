@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any, TextIO
 
-from pmapdiff.report.base import View, register
+from pmapdiff.report.base import View, load_forms, register
 from pmapdiff.report.table import Cell, Cut, Row, Under, cut_end, paint, shorten, wrapped, write_table
 
 
@@ -152,6 +152,7 @@ def register_page(subject: str) -> Callable[[PageWriter], PageWriter]:
 
 def html_of(subject: str, result: Any, view: View) -> str:
     """What `--format text` says of a result, as a part of an HTML document."""
+    load_forms()
     page = HtmlPage(view)
     _PAGES[subject](result, page)
     return page.html()

@@ -29,23 +29,42 @@ def with_gaps(values: Iterable[int | None], moments_us: Sequence[int]) -> list[i
     return series
 
 
-def sparkline(values: Sequence[int | None], width: int) -> str:
-    """The values as blocks, at most `width` of them: then each stands for the largest of several. None is blank.
+def scale(values: Sequence[int | None]) -> tuple[float, float]:
+    """The least and the greatest value of the scale that these are drawn to; twice the same if they do not differ, 0 if none is known.
 
-    The scale begins at 0, unless all values lie close together: then at the smallest, and what differs by a tenth fills it.
+    It begins at 0, unless all values lie close together: then at the smallest, and what differs by a tenth fills it.
     """
-    if not values:
-        return ""
+    known = [value for value in values if value is not None]
+    if not known:
+        return 0, 0
+    low, high = min(known), max(known)
+    if low == high:
+        return low, high
+    floor = 0 if 0 <= 2 * low < high else low
+    return floor, floor + max(high - floor, abs(high) / 10)
+
+
+def chart(values: Sequence[int | None], height: int) -> list[str]:
+    """The values as bars, a column each, in so many lines of blocks, the uppermost first. None is blank."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return [" " * len(values)] * height
+    levels = 8 * height - 1
+    floor, most = scale(values)
+    if floor == most:
+        # What does not change lies in the middle; nothing at all at the bottom.
+        tops = [None if value is None else levels // 2 if most else 0 for value in values]
+    else:
+        tops = [None if value is None else min(levels, round(levels * (value - floor) / (most - floor))) for value in values]
+    lines = []
+    for base in range(8 * (height - 1), -1, -8):
+        lines.append("".join(" " if top is None or top < base else _BLOCKS[min(7, top - base)] for top in tops))
+    return lines
+
+
+def sparkline(values: Sequence[int | None], width: int) -> str:
+    """The values as one line of blocks, at most `width` of them: then each stands for the largest of several. None is blank."""
     if len(values) > width:
         edges = [len(values) * i // width for i in range(width + 1)]
         values = [max((v for v in values[a:b] if v is not None), default=None) for a, b in pairwise(edges)]
-    known = [value for value in values if value is not None]
-    if not known:
-        return " " * len(values)
-    low, high = min(known), max(known)
-    if low == high:
-        # What does not change lies in the middle; nothing at all at the bottom.
-        return "".join(" " if value is None else _BLOCKS[3 if high else 0] for value in values)
-    floor = 0 if 0 <= 2 * low < high else low
-    span = max(high - floor, abs(high) / 10)
-    return "".join(" " if value is None else _BLOCKS[min(7, round(7 * (value - floor) / span))] for value in values)
+    return chart(values, 1)[0]

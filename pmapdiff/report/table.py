@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.color import ColorSystem
@@ -44,6 +44,21 @@ class Under:
 
     text: str
     style: str = ""
+
+
+class Line(NamedTuple):
+    """A row of a table (an empty one is a rule), and what it is of: None for sums."""
+
+    row: Row
+    of: object = None
+
+
+class Sheet(NamedTuple):
+    """A table before it is written: the header, which columns are aligned to the left, and the lines."""
+
+    header: tuple[str, ...]
+    left: frozenset[int]
+    lines: tuple[Line, ...]
 
 
 def delta_cell(kib: int | None) -> Cell:
@@ -92,30 +107,57 @@ def wrapped(text: str, width: int | None, first: str = "", rest: str = "") -> li
     return [*lines, indent + line]
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How the columns of a table are laid out: how wide each is, and which are aligned to the left."""
+
+    widths: tuple[int, ...]
+    left: frozenset[int]
+
+    @classmethod
+    def of(cls, header: Sequence[str], left: frozenset[int], rows: Iterable[Sequence[Cell]], width: int | None) -> Columns:
+        """As wide as their cells; the last one takes what is left of the width."""
+        cells = [row for row in rows if row]
+        widths = [max(cell_len(header[i]), *(cell_len(row[i].text) for row in cells), 0) for i in range(len(header))]
+        if width is not None and widths:
+            room = width - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)
+            widths[-1] = min(widths[-1], max(room, _NARROWEST_NAME))
+        return cls(tuple(widths), left)
+
+    @property
+    def before_last(self) -> int:
+        """Where the last column begins."""
+        return sum(self.widths[:-1]) + len(GAP) * (len(self.widths) - 1)
+
+    def pieces(self, row: Sequence[Cell], cut: Cut) -> list[Cell]:
+        """A row as pieces of text, each with its style, which are one line when put together; one that is empty is a rule under the numbers."""
+        if not row:
+            return [Cell(GAP.join((" " if i in self.left else "─") * width for i, width in enumerate(self.widths)).rstrip())]
+        pieces: list[Cell] = []
+        for i, (cell, width) in enumerate(zip(row, self.widths, strict=True)):
+            text = cut(cell.text, width) if i == len(row) - 1 else cell.text
+            padding = " " * (width - cell_len(text))
+            before, after = ("", padding) if i in self.left else (padding, "")
+            pieces += [Cell((GAP if i else "") + before), Cell(text, cell.style), Cell(after)]
+        return pieces
+
+
 def write_table(header: Sequence[str], left: frozenset[int], rows: Iterable[Row | Under], view: View, out: TextIO, cut: Cut | None) -> None:
     """Write rows under a header as `Page.table` has it."""
-    body = [row if isinstance(row, Under) else [cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
-    cells = [row for row in body if row and not isinstance(row, Under)]
-    widths = [max(cell_len(header[i]), *(cell_len(row[i].text) for row in cells), 0) for i in range(len(header))]
-    last = len(header) - 1
-    if view.width is not None:
-        room = view.width - sum(widths[:-1]) - len(GAP) * last
-        widths[last] = min(widths[last], max(room, _NARROWEST_NAME))
+    body = [row if isinstance(row, Under) else cells_of(row) for row in rows]
+    columns = Columns.of(header, left, [row for row in body if not isinstance(row, Under)], view.width)
     for row in [[Cell(title, "bold") for title in header], *body]:
         if isinstance(row, Under):
             for line in wrapped(row.text, view.width, GAP, 2 * GAP):
                 out.write(paint(line, row.style, view) + "\n")
             continue
-        if not row:
-            out.write(GAP.join((" " if i in left else "─") * widths[i] for i in range(len(header))).rstrip() + "\n")
-            continue
-        parts = []
-        lines = [row[last].text] if cut is not None else wrapped(row[last].text, widths[last])
-        for i, cell in enumerate(row):
-            text = cell.text if i != last else lines[0] if cut is None else cut(cell.text, widths[i])
-            padding = " " * (widths[i] - cell_len(text))
-            painted = paint(text, cell.style, view)
-            parts.append(painted + padding if i in left else padding + painted)
-        out.write(GAP.join(parts).rstrip() + "\n")
+        lines = wrapped(row[-1].text, columns.widths[-1]) if cut is None and row else [""]
+        pieces = columns.pieces(row, cut or (lambda _text, _width, first=lines[0]: first))  # type: ignore[misc]
+        out.write("".join([paint(piece.text, piece.style, view) for piece in pieces]).rstrip() + "\n")
         for line in lines[1:]:
-            out.write(f"{' ' * (sum(widths[:-1]) + len(GAP) * last)}{paint(line, row[last].style, view)}\n")
+            out.write(f"{' ' * columns.before_last}{paint(line, row[-1].style, view)}\n")
+
+
+def cells_of(row: Row) -> list[Cell]:
+    """The cells of a row, those too that have no style."""
+    return [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]

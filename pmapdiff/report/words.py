@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pmapdiff.align import Match
+from pmapdiff.align import Incarnation, Match, ServiceHistory
 from pmapdiff.align.lineage import runs_what
 from pmapdiff.compare import Change, Comparison, Effect, FamilyChange, Observed, ProcessComparison
 from pmapdiff.model import FIGURES, MappingTable, ProcessInfo, SnapshotRef
@@ -13,6 +13,8 @@ from pmapdiff.report.base import MAIN_FIGURES
 from pmapdiff.text import decode, printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_local, plural
 
+AGAIN = {Match.RESTARTED: "restart", Match.EXEC: "exec"}
+"""What it is called when a service goes on as another process."""
 _LONGEST_SCRIPT = 30
 _MUCH_SIZE_KIB = 16 << 10
 _MUCH_ELSE_KIB = 1024
@@ -65,6 +67,26 @@ def process_title(info: ProcessInfo) -> str:
     if not words:
         return f"process {info.pid}" if info.pid else "unknown process"
     return printable(" ".join([*words, str(info.pid)] if info.pid else words))
+
+
+def again_words(known: Incarnation) -> str:
+    """`restarted as 1234`, `exec: java`: how a service goes on as another process."""
+    if known.match is Match.EXEC:
+        return f"exec: {printable(known.process.name)}"
+    return f"restarted as {known.process.pid}" if known.process.pid else "restarted"
+
+
+def capture_words(service: ServiceHistory, step: int) -> str:
+    """`torn`, `not recorded`: what is wrong with the capture of a service in one snapshot; nothing if it is complete."""
+    capture = service.captures[step]
+    if capture is None:
+        return "not recorded"
+    return "" if capture.status == "complete" else str(capture.status)
+
+
+def pause_words(earlier: SnapshotRef, later: SnapshotRef) -> str:
+    """`no snapshot: 12 h`: that between two snapshots others should have been taken."""
+    return f"no snapshot: {format_duration((later.taken_at_us - earlier.taken_at_us) / 1e6)}"
 
 
 def table_notes(table: MappingTable | None) -> list[str]:
