@@ -18,7 +18,7 @@ pmapdiff check --max-growth 10M/h --since '1d ago'
 pmapdiff check --name worker --family heap --max-growth 100M/d
 pmapdiff check --within 7d
 """,
-    order=9,
+    order=10,
     short_help="Say in one line whether anything grows too fast.",
 )
 def check(

@@ -34,7 +34,7 @@ pmapdiff export --name redis --since '7d ago' --output redis.parquet
 pmapdiff export --table processes --format jsonl | jq .rss_kib
 pmapdiff export --name redis --openmetrics /srv/textfiles/pmapdiff.prom
 """,
-    order=10,
+    order=11,
     short_help="Write flat tables, or metrics for Prometheus.",
 )
 def export(

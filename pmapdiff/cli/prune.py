@@ -29,7 +29,7 @@ from pmapdiff.units import format_kib, plural
 pmapdiff prune --keep-all 24h --keep-hourly 7d --keep-daily 90d
 pmapdiff prune --keep-last 100 --max-size 500M --dry-run
 """,
-    order=11,
+    order=12,
     short_help="Remove old snapshots.",
 )
 def prune(

@@ -227,11 +227,7 @@ class Store:
     def refs(self, since_us: int | None = None, until_us: int | None = None, wanted: ProcessFilter = EVERYTHING) -> list[SnapshotRef]:
         """The snapshots between two moments (µs since the epoch, both included) that hold a wanted process, the oldest first."""
         with self._reading() as connection:
-            query = snapshot_query().order_by(snapshot.c.taken_at, snapshot.c.id)
-            if since_us is not None:
-                query = query.where(snapshot.c.taken_at >= since_us)
-            if until_us is not None:
-                query = query.where(snapshot.c.taken_at <= until_us)
+            query = _between(snapshot_query().order_by(snapshot.c.taken_at, snapshot.c.id), since_us, until_us)
             if not wanted.everything:
                 ids = self._process_ids(connection, wanted)
                 query = query.where(snapshot.c.id.in_(select(capture.c.snapshot_id).where(capture.c.process_id.in_(ids))))
@@ -275,8 +271,8 @@ class Store:
         with self._reading() as connection:
             return int(connection.execute(select(func.count()).select_from(snapshot)).scalar_one())
 
-    def processes(self, wanted: ProcessFilter = EVERYTHING) -> list[ProcessSummary]:
-        """Every process that has a table, with its totals when it was first and last seen."""
+    def processes(self, wanted: ProcessFilter = EVERYTHING, since_us: int | None = None, until_us: int | None = None) -> list[ProcessSummary]:
+        """Every process that has a table between two moments (µs since the epoch, both included), with its totals when it was first and last seen."""
         with self._reading() as connection:
             ids = None if wanted.everything else self._process_ids(connection, wanted)
             ends = (
@@ -292,6 +288,8 @@ class Store:
             )
             if ids is not None:
                 ends = ends.where(capture.c.process_id.in_(ids))
+            if since_us is not None or until_us is not None:
+                ends = ends.where(capture.c.snapshot_id.in_(_between(select(snapshot.c.id), since_us, until_us)))
             spans = {row.process_id: row for row in connection.execute(ends)}
             span = ends.subquery()
             query = capture_query().join(
@@ -374,6 +372,12 @@ class Store:
             samples = select(func.sum(totals.c.mappings)).select_from(capture).join(totals, totals_of_capture())
             facts["mapping_samples"] = int(connection.execute(samples).scalar() or 0)
         return facts
+
+
+def _between(query: Select[Any], since_us: int | None, until_us: int | None) -> Select[Any]:
+    if since_us is not None:
+        query = query.where(snapshot.c.taken_at >= since_us)
+    return query if until_us is None else query.where(snapshot.c.taken_at <= until_us)
 
 
 def _sum_or_null(column: Any) -> tuple[Any, Any]:
