@@ -13,6 +13,7 @@ import pty
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 from collections.abc import Callable
 from fcntl import ioctl
@@ -134,6 +135,49 @@ def _history() -> str:
 @picture("leaks.svg")
 def _leaks() -> str:
     return terminal("leaks", f"{ORDERS} leaks --until '2026-11-23 02:48'")
+
+
+def report(*options: str) -> Callable[[Path], None]:
+    """Runs `report` on the night of the orders service, with what the kernel said."""
+
+    def run(path: Path) -> None:
+        samples = ROOT / "sample_snapshots"
+        words = ["--db", str(samples / "orders.db"), "report", "--oom-log", str(samples / "orders" / "oom.log"), *options, str(path)]
+        subprocess.run([sys.executable, "-m", "pmapdiff", *words], env=embedding().environment(), check=True)
+
+    return run
+
+
+def written(run: Callable[[Path], None]) -> str:
+    """What a command has written into a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "written"
+        run(path)
+        return path.read_text()
+
+
+@picture("report-timeline.svg")
+def _timeline() -> str:
+    return written(report("--pid", "18958", "--svg"))
+
+
+@picture("report-space.svg")
+def _space() -> str:
+    return written(report("--pid", "18958", "--picture", "space", "--svg"))
+
+
+@picture("report.png")
+def _report() -> bytes:
+    from browsing import opened_browser
+
+    with tempfile.TemporaryDirectory() as folder, opened_browser() as browser:
+        path = Path(folder) / "report.html"
+        report("-o")(path)
+        page = browser.new_page(viewport={"width": 1200, "height": 2050})
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-ready]", state="attached")
+        taken: bytes = page.screenshot()
+        return taken
 
 
 def all_pictures() -> dict[str, Picture]:

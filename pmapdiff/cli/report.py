@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "report",
     """
 pmapdiff report -o monday.html
-pmapdiff report --name orders --since '3d ago' --oom-log /var/log/kern.log -o orders.html
+pmapdiff report --name orders --oom-log /var/log/kern.log -o orders.html
 pmapdiff report before.txt after.txt -o ticket.html
 pmapdiff report first latest --pid 1100 --redact -o for-the-vendor.html
 pmapdiff report --name orders --png growth.png
@@ -157,14 +157,17 @@ def _story(
 
 def _write(outputs: list[tuple[str, str, str]], content: Content, picture: str, figure: str | None) -> None:
     from pmapdiff.report import View, write_report
-    from pmapdiff.report.pictures import Picture
+    from pmapdiff.report.pictures import Picture, spec_of
 
+    alone = Picture(content, picture, figure)
+    if any(subject == "picture" for subject, _, _ in outputs):
+        # What cannot be drawn is said before anything is written.
+        spec_of(alone)
     with ProgressLine() as progress:
         for subject, form, path in outputs:
             progress.draw(f"drawing the {form.upper()}")
-            result = content if subject == "report" else Picture(content, picture, figure)
             with opened_output(path) as out:
-                write_report(subject, form, result, View(), out)
+                write_report(subject, form, content if subject == "report" else alone, View(), out)
     for _, _, path in outputs:
         if path != STANDARD_OUTPUT and sys.stderr.isatty():
             size = Path(path).stat().st_size if os.path.isfile(path) else 0

@@ -45,7 +45,7 @@ THIRD_PARTY = {
     "formats": {"elftools", "zstandard"},
     "store": {"sqlalchemy", "alembic"},
     "analyse": {"numpy", "scipy"},
-    "report": {"rich", "pandas", "pyarrow", "prometheus_client"},
+    "report": {"rich", "pandas", "pyarrow", "prometheus_client", "vl_convert", "jinja2", "markupsafe"},
     "schedule": {"crontab"},
     "cli": {"typer"},
 }
@@ -105,7 +105,7 @@ def test_no_module_is_a_book() -> None:
     assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
-HEAVY = {"pandas", "numpy", "scipy", "alembic", "rich", "matplotlib", "mako", "pyarrow", "prometheus_client"}
+HEAVY = {"pandas", "numpy", "scipy", "alembic", "rich", "matplotlib", "mako", "pyarrow", "prometheus_client", "vl_convert", "jinja2"}
 SPY = """
 import os, sys
 really = os._exit

@@ -7,7 +7,7 @@ system brings. What else is secret a rule must say.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import count
 from typing import Any
@@ -17,7 +17,7 @@ from pmapdiff.report.visual.content import Content
 from pmapdiff.text import printable
 
 # An absolute path up to what ends it in a sentence, in a command line, or in an option (`--file=/etc/x`).
-_PATH = re.compile(r"(?<![\w.])/[^\s/:;,'\"`()\[\]{}<>|=][^\s:;,'\"`()\[\]{}<>|=]*|/memfd:[^\s]+")
+_PATH = re.compile(r"/memfd:\S+|(?<![\w.])/[^\s/:;,'\"`()\[\]{}<>|=][^\s:;,'\"`()\[\]{}<>|=]*")
 # The files of the system itself, which are the same everywhere.
 _PUBLIC = re.compile(r"/(?:usr/(?!local/)|lib(?:32|64|x32)?/|s?bin/|proc/|sys/(?!fs/cgroup)|dev/(?!shm/)|SYSV|anon_hugepage)")
 _HOME = re.compile(r"/(?:home|Users)/([^/\s:;,'\"]+)")
@@ -35,7 +35,7 @@ class Redactor:
     expressions of the reader, and come first. Raises UsageError for one that is none.
     """
 
-    def __init__(self, names: dict[str, Collection[str]], rules: Sequence[str] = ()) -> None:
+    def __init__(self, names: Mapping[str, Collection[str]], rules: Sequence[str] = ()) -> None:
         self._words: dict[tuple[str, str], str] = {}
         self._numbers = {what: count(1) for what in ("redacted", "host", "user", "path")}
         self._rules = [_compiled(rule) for rule in rules]
@@ -82,7 +82,7 @@ def redacted(content: Content, hosts: Iterable[str], users: Iterable[str], rules
     called = {word for scope in content.scopes for word in scope.title.split()}
     last = {path.rsplit("/", 1)[-1] for path in secret}
     people = {match[1] for row in rows for match in _HOME.finditer(row.path)} | {m[1] for s in content.scopes for m in _HOME.finditer(s.what)}
-    names: dict[str, Collection[str]] = {
+    names: Mapping[str, Collection[str]] = {
         "path": secret | {name for name in last if len(name) >= _SHORTEST_NAME and name not in called},
         "host": {form for host in hosts for form in (printable(host), printable(host).partition(".")[0])},
         "user": {printable(user) for user in users} | people,
