@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 
-from sqlalchemy import Integer, LargeBinary, Table, Text, func, or_, select
+from sqlalchemy import Integer, LargeBinary, Table, Text, case, func, or_, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import FIGURES, Mapping
@@ -68,12 +68,13 @@ def check_store(connection: Connection, *, tables: bool, text_of: TextOf | None 
 
 
 def _wrong_types(connection: Connection, table: Table) -> Iterator[str]:
-    for column in table.columns:
-        expected = next((name for kind, name in _TYPES if isinstance(column.type, kind)), None)
-        if expected is not None:
-            count = connection.execute(select(func.count()).select_from(table).where(func.typeof(column).not_in([expected, "null"]))).scalar_one()
-            if count:
-                yield f"{table.name}: {count} rows have something else than {expected} in {column.name}"
+    expected = {column: name for column in table.columns for kind, name in _TYPES if isinstance(column.type, kind)}
+    # All columns in one pass over the rows.
+    wrong = [func.count(case((func.typeof(column).not_in([name, "null"]), 1))) for column, name in expected.items()]
+    counts = connection.execute(select(*wrong).select_from(table)).one()
+    for (column, name), count in zip(expected.items(), counts, strict=True):
+        if count:
+            yield f"{table.name}: {count} rows have something else than {name} in {column.name}"
 
 
 def _senseless_values(connection: Connection) -> Iterator[str]:

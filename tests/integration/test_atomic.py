@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import re
+import shutil
+import signal
 import sqlite3
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,11 +17,16 @@ from pathlib import Path
 
 import pytest
 from programs import Runner, Target
+from programs.kept import made
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
+from pmapdiff.errors import PmapdiffError
+from pmapdiff.formats.smaps import render_smaps
 from pmapdiff.store import Store
 
-KILLS = 200
-NEW_STORES = 6
+# At any moment: what these are for is to hit SQLite within a statement. Between two of them, see `test_killed_before_each_statement`.
+KILLS = 40
 
 
 def contents(db: Path, known: Mapping[int, object]) -> dict[int, object]:
@@ -56,8 +63,86 @@ def busy() -> Iterator[Target]:
         yield program
 
 
-@pytest.mark.timeout(300)
-def test_killed_two_hundred_times(run: Runner, target: Target, busy: Target) -> None:
+def texts(db: Path) -> list[bytes]:
+    """The smaps text of each snapshot of one process."""
+    store = Store.open(str(db))
+    captures = [capture for loaded in store.walk(store.refs()) for capture in loaded.captures]
+    return [render_smaps(capture.table.mappings) for capture in captures if capture.table is not None]
+
+
+def rows(db: Path) -> tuple[int, ...]:
+    """How many rows there are of everything that belongs to a snapshot."""
+    with contextlib.closing(sqlite3.connect(db)) as connection:
+        names = ("snapshot", "capture", "totals", "mapping", "usage")
+        return tuple(int(connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]) for name in names)
+
+
+_PRAGMAS = ("application_id", "auto_vacuum", "incremental_vacuum", "journal_mode", "wal_checkpoint")
+# Killed before a statement that only reads, a process leaves the file as before the next that does not.
+_CHANGES = ("INSERT", "UPDATE", "DELETE", "COMMIT", "CREATE", "ALTER", "DROP", *(f"PRAGMA {name}" for name in _PRAGMAS))
+
+
+@contextlib.contextmanager
+def dying_before(number: int) -> Iterator[None]:
+    """What is forked meanwhile kills itself before the statement of this number, of those that change something, COMMIT among them.
+
+    A statement that is executed for many values counts once.
+    """
+    executed: list[str] = []
+
+    def step(sql: str) -> None:
+        begins = sql.strip().split("(")[0].split(" WHERE")[0]
+        if begins.startswith(_CHANGES) and executed[-1:] != [begins]:
+            executed.append(begins)
+            if len(executed) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch(connection: sqlite3.Connection, _record: object) -> None:
+        connection.set_trace_callback(step)
+
+    event.listen(Pool, "connect", watch)
+    try:
+        yield
+    finally:
+        event.remove(Pool, "connect", watch)
+
+
+@pytest.mark.parametrize("command", ["import", "prune"])
+def test_killed_before_each_statement(run: Runner, tmp_path: Path, command: str) -> None:
+    """Two files go into one transaction; a prune removes the oldest first."""
+    before = list(made(run.db).values())
+    more = list(made(tmp_path / "more.db", range(5, 7)).values())
+    files = [tmp_path / f"{number}.smaps" for number in range(len(more))]
+    for file, text in zip(files, more, strict=True):
+        file.write_bytes(text)
+    args, possible = {
+        "import": (["import", *files, "--host", "h"], [before, before + more]),
+        "prune": (["prune", "--keep-last", 1], [before[gone:] for gone in range(len(before))]),
+    }[command]
+    copy = shutil.copy(run.db, tmp_path / "before.db")
+    left: set[tuple[int, ...]] = set()
+    for number in itertools.count(1):
+        for path in run.db.parent.iterdir():
+            path.unlink()
+        shutil.copy(copy, run.db)
+        with dying_before(number), run.forked(*args) as victim:
+            ended = victim.wait()
+        integrity(run.db)
+        assert texts(run.db) in possible, number
+        assert Store.open(str(run.db)).check() == [], number
+        if ended.code == 0:
+            break
+        assert (ended.code, ended.stdout, ended.stderr) == (-9, b"", b"")
+        if texts(run.db) != possible[-1]:
+            # Nothing is in the way of another try.
+            run.here(*args).ok()
+        left.add(rows(run.db))
+    assert texts(run.db) == possible[-1]
+    assert left == {rows(run.db)}
+    assert number > 8, "it was killed before each"
+
+
+def test_killed_at_any_moment(run: Runner, target: Target, busy: Target) -> None:
     """A series and, every fourth time, a prune: what was whole stays as it was, and what goes is what was to go."""
     chosen = random.Random(4)
     pids = ["--pid", target.pid, "--pid", busy.pid]
@@ -90,7 +175,6 @@ def test_killed_two_hundred_times(run: Runner, target: Target, busy: Target) -> 
             assert gone == sorted(known.keys() - {1})[: len(gone)]
             assert len(left) >= min(3, len(known))
             worked = bool(gone)
-            at_work["prune killed"] += worked and ended.code == -9
             known = left
         else:
             new = contents(run.db, known)
@@ -105,38 +189,33 @@ def test_killed_two_hundred_times(run: Runner, target: Target, busy: Target) -> 
         if kind in spans:
             spans[kind] = min(spans[kind] * (0.8 if worked else 1.25), 0.3)
         newest = max(newest, *known)
-        if number % 20 == 19:
+        if number % 10 == 9:
             assert Store.open(str(run.db)).check() == []
     assert at_work["work"] == KILLS // 2
-    assert at_work["cold"] > 0, at_work
-    assert at_work["prune"] > 0, at_work
     assert contents(run.db, {}) == known
     assert run("db", "check").ok().out == "the store is sound\n"
 
 
 def test_killed_while_the_store_is_made(target: Target, tmp_path: Path) -> None:
-    chosen = random.Random(5)
-    made = 0
-    for number in range(NEW_STORES):
-        fresh = Runner(tmp_path / f"new {number}" / "fresh.db")
-        with fresh.started("record", "--pid", target.pid) as recorder:
-            while not fresh.db.exists() and recorder.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    recorder.wait(0.002)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                recorder.wait(chosen.uniform(0, 0.12))
-            made += recorder.poll() is None
-            recorder.kill()
-            recorder.wait()
+    record = ["record", "--pid", target.pid]
+    Runner(tmp_path / "warm.db").here(*record).ok()
+    # Of the hundred statements that make the schema, and the snapshot.
+    for number in itertools.count(1, 6):
+        run = Runner(tmp_path / f"new {number}" / "fresh.db")
+        with dying_before(number), run.forked(*record) as victim:
+            ended = victim.wait()
+        if run.db.stat().st_size:
+            integrity(run.db)
         before = 0
-        if fresh.db.stat().st_size:
-            integrity(fresh.db)
-        with contextlib.suppress(Exception):
-            before = Store.open(str(fresh.db)).count_snapshots()
-        result = fresh.here("record", "--pid", target.pid).ok()
-        assert result.out.startswith(f"snapshot {before + 1}: 1 process")
-        assert fresh.here("db", "check").ok().out == "the store is sound\n"
-    assert made >= NEW_STORES // 2
+        with contextlib.suppress(PmapdiffError):
+            before = Store.open(str(run.db)).count_snapshots()
+        assert before == (ended.code == 0)
+        assert run.here(*record).ok().out.startswith(f"snapshot {before + 1}: 1 process")
+        assert run.here("db", "check").ok().out == "the store is sound\n"
+        if ended.code == 0:
+            break
+        assert (ended.code, ended.stdout, ended.stderr) == (-9, b"", b"")
+    assert number > 36, "it was killed while the schema was made"
 
 
 def test_two_recorders_and_a_reader_at_once(run: Runner, target: Target, busy: Target) -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from pmapdiff.formats.smaps import SmapsParser
+from pmapdiff.model import Capture, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
+from pmapdiff.store import Store
+from pmapdiff.text import digest_of
 from programs.driver import Result, Runner, Target
 
+SMAPS = (Path(__file__).parents[1] / "data" / "redis-frozen" / "smaps.txt").read_bytes()
 SOUND = "the store is sound\n"
 
 
@@ -37,3 +44,18 @@ class Kept:
     def is_unharmed(self) -> None:
         assert self.shown().ok().stdout == self.text
         assert self.run.here("db", "check").ok().out == SOUND
+
+
+def made(db: Path, numbers: range = range(1, 5)) -> dict[int, bytes]:
+    """A store that is the same byte for byte whenever it is made; its tables as text."""
+    texts = {}
+    for number in numbers:
+        # One counter more in each, and in every second one a mapping less.
+        text = SMAPS.replace(b"Referenced:          380 kB", b"Referenced:          %d kB" % (380 + number))
+        texts[number] = text if number % 2 else text[text.index(b"VmFlags") :].partition(b"\n")[2]
+        info = ProcessInfo(ProcessIdentity("boot", 1, 1, "x"), b"redis", b"redis\0", started_at_us=1)
+        table = MappingTable(SmapsParser().parse(texts[number]))
+        ref = SnapshotRef(None, 1_700_000_000_000_000 + number, "h", None, "live", None, "--all")
+        store = Store.open(str(db), write=True)
+        store.write(Snapshot(ref, (Capture(info, Status.COMPLETE, table, digest_of(texts[number])),)))
+    return texts
