@@ -6,12 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from busy import REGIONS, SNAPSHOTS, busy_store
 from page_data import packed_in, series_of, snapshots_in
 from programs import Runner
-
-from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
-from pmapdiff.model.counters import COUNTERS
-from pmapdiff.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "sample_snapshots"
@@ -76,33 +73,6 @@ def test_pictures_alone(orders: Runner, tmp_path: Path) -> None:
 def test_without_the_extra_it_says_what_to_install(orders: Runner, tmp_path: Path) -> None:
     (tmp_path / "vl_convert.py").write_text("raise ImportError('not here')\n")
     orders.fresh("report", "-o", tmp_path / "page.html", env={"PYTHONPATH": str(tmp_path)}).refused("pip install 'pmapdiff[report]'")
-
-
-REGIONS, SNAPSHOTS = 300, 500
-
-
-def busy_store(location: str) -> None:
-    """A store of a process in which every region is another at every snapshot, with figures that cannot be foretold."""
-    from random import Random
-
-    random = Random(7)
-    rss, private, anonymous = ([counter.attribute for counter in COUNTERS].index(name) for name in ("rss_kib", "private_dirty_kib", "anonymous_kib"))
-    resident = [random.randrange(4, 4000, 4) for _ in range(REGIONS)]
-    process = ProcessInfo(ProcessIdentity("boot", 77, 1000, "exec"), b"busy", b"busy\0", uid=0, started_at_us=1_700_000_000_000_000)
-
-    def taken(step: int) -> Snapshot:
-        mappings = []
-        for number in range(REGIONS):
-            resident[number] = min(max(resident[number] + random.randrange(-400, 440, 4), 4), 8000)
-            counters: list[int | None] = [0] * len(COUNTERS)
-            counters[rss] = counters[anonymous] = resident[number]
-            counters[private] = random.randrange(0, resident[number] + 1, 4)
-            start = 0x7F0000000000 + number * (16 << 20)
-            mappings.append(Mapping(start, start + (8 << 20), "rw-p", 0, "00:00", 0, b"", counters=tuple(counters)))
-        ref = SnapshotRef(None, 1_700_000_060_000_000 + step * 60_000_000, "host")
-        return Snapshot(ref, (Capture(process, Status.COMPLETE, MappingTable(tuple(mappings))),))
-
-    Store.open(location, write=True).write_all(taken(step) for step in range(SNAPSHOTS))
 
 
 def test_a_page_has_at_most_two_megabytes(run: Runner, tmp_path: Path) -> None:
