@@ -25,8 +25,8 @@ from pmapdiff.text import printable
 _T = TypeVar("_T")
 
 POLL_S = 1.0
-# What is read again because there is more of it takes at most a tenth of the time.
-_REST = 9
+# What is read again because there is more of it takes at most a tenth of the time: so many times as long it then rests.
+REST = 9.0
 Judge = Callable[[], Leaks]
 
 
@@ -34,17 +34,19 @@ class BrowseApp(App[None], inherit_bindings=False):
     """The store in the terminal.
 
     `place` names it, safe to print; `judge` gives the verdicts and can be pickled (None: there are none). With `follow` it looks for new snapshots
-    every `poll_s` seconds.
+    every `poll_s` seconds, and rests `rest` times as long as it took to read them.
     """
 
     ENABLE_COMMAND_PALETTE = False
     BINDINGS = bindings(EVERYWHERE[-1:])
     CSS = "Screen { background: ansi_default; color: ansi_default; }"
 
-    def __init__(self, source: Source, place: str, judge: Judge | None = None, *, follow: bool = False, poll_s: float = POLL_S) -> None:
+    def __init__(
+        self, source: Source, place: str, judge: Judge | None = None, *, follow: bool = False, poll_s: float = POLL_S, rest: float = REST
+    ) -> None:
         super().__init__(ansi_color=True)
         self.source, self.place, self.judge = source, place, judge
-        self.follow, self.poll_s = follow, poll_s
+        self.follow, self.poll_s, self.rest = follow, poll_s, rest
         self.entries: list[Entry] = []
         self.history: History | None = None
         self.verdicts = Verdicts()
@@ -115,7 +117,7 @@ class BrowseApp(App[None], inherit_bindings=False):
         if self.judge is not None:
             self.run_worker(self._judge_again(), group="judge")
         while self.follow:
-            await asyncio.sleep(max(self.poll_s, _REST * took))
+            await asyncio.sleep(max(self.poll_s, self.rest * took))
             took = await self._look_again()
 
     async def _look_again(self) -> float:
@@ -171,7 +173,7 @@ class BrowseApp(App[None], inherit_bindings=False):
                 self._updated()
             if not self.follow:
                 return
-            await asyncio.sleep(max(self.poll_s, _REST * (time.monotonic() - began)))
+            await asyncio.sleep(max(self.poll_s, self.rest * (time.monotonic() - began)))
 
     def action_leave(self) -> None:
         """Quit."""

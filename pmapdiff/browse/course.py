@@ -188,9 +188,10 @@ class Place:
 
 
 class Column(NamedTuple):
-    """A column of a timeline: the places that it stands for, none for a gap in time."""
+    """A column of a timeline: the places that it stands for, none for a gap in time; and whether there is one in it."""
 
     places: tuple[int, ...]
+    pause: bool = False
 
     def value(self, course: Course, figure: str) -> int | None:
         """The largest value in it."""
@@ -198,11 +199,8 @@ class Column(NamedTuple):
 
     def sign(self, course: Course) -> str:
         """What is marked below it: the weightiest of what happened in it."""
-        if not self.places:
-            return PAUSE
         signs = {course.moments[place].sign for place in self.places}
-        late = len(self.places) > 1 and any(course.moments[place].late for place in self.places)
-        return next((sign for sign in (RESTART, NO_TABLE, NOT_WHOLE, NOT_RECORDED) if sign in signs), PAUSE if late else "")
+        return next((sign for sign in (RESTART, NO_TABLE, NOT_WHOLE, NOT_RECORDED) if sign in signs), PAUSE if self.pause else "")
 
 
 _WIDEST_BAR = 20
@@ -213,11 +211,11 @@ def columns_of(course: Course, window: Sequence[int], width: int) -> list[Column
     items: list[Column] = []
     for place in window:
         if course.moments[place].late and place != window[0]:
-            items.append(Column(()))
+            items.append(Column((), pause=True))
         items.append(Column((place,)))
     if len(items) > width:
         edges = [len(items) * i // width for i in range(width + 1)]
         parts = [items[a:b] for a, b in pairwise(edges)]
-        return [Column(tuple(place for item in part for place in item.places)) for part in parts]
+        return [Column(tuple(place for item in part for place in item.places), any(item.pause for item in part)) for part in parts]
     wide = max(1, min(width // len(items), _WIDEST_BAR)) if items else 1
     return [item for item in items for _ in range(wide if item.places else 1)]

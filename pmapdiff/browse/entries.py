@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pmapdiff.align import History, ServiceHistory
 from pmapdiff.analyse.result import Leaks, Suspect, Verdict
@@ -14,12 +15,12 @@ from pmapdiff.report.leak_shape import main_finding
 from pmapdiff.report.leak_words import counts_words, growth_words, style_of, what_words
 from pmapdiff.report.sparkline import sparkline, with_gaps
 from pmapdiff.report.table import Cell, Line, Sheet, delta_cell
-from pmapdiff.report.words import process_title
+from pmapdiff.report.words import command_words, process_title
 from pmapdiff.store import ProcessSummary
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, format_moment_short
 
-PROCESS_SORTS = ("growth", "footprint", "rss", "size", "verdict", "pid", "name")
+PROCESS_SORTS = ("growth", "verdict", "footprint", "rss", "pid", "name")
 HOST_SORTS = ("name", "footprint", "rss", "processes")
 _VERDICTS = tuple(Verdict)
 _NARROW_BLOCKS, _WIDE_BLOCKS = 8, 20
@@ -63,9 +64,9 @@ class Entry:
         return None if before is None or after is None else after - before
 
     @property
-    def growth(self) -> int:
-        """The growth of the footprint, or of the next best figure."""
-        return next((grown for name in _GROWN if (grown := self.grown(name)) is not None), 0)
+    def growth(self) -> int | None:
+        """The growth of the footprint, or of the next best figure, in KiB."""
+        return next((grown for name in _GROWN if (grown := self.grown(name)) is not None), None)
 
 
 def entries_of_summaries(summaries: Iterable[ProcessSummary]) -> list[Entry]:
@@ -124,71 +125,90 @@ class Verdicts:
 def chosen_entries(entries: Iterable[Entry], host: str | None, query: str) -> list[Entry]:
     """The services of a host (None: of all) that a text is found in."""
     found = [entry for entry in entries if host is None or entry.host == host]
-    return [
-        entry
-        for entry in found
-        if query.casefold() in f"{title_of(entry)} {printable(entry.host)} {printable(entry.process.command_line)}".casefold()
-    ]
+    return [entry for entry in found if query.casefold() in _words_of(entry).casefold()]
 
 
-def title_of(entry: Entry) -> str:
-    """`redis-server 1100`, `worker 1200, gone`."""
-    return process_title(entry.process) + (", gone" if entry.gone else "")
+def _words_of(entry: Entry) -> str:
+    return f"{process_title(entry.process)} {printable(entry.host)} {printable(entry.process.command_line)}"
+
+
+class _Column(NamedTuple):
+    """A column of the list of services: its title, its cell, and what it is called when it is sorted by."""
+
+    title: str
+    cell: Callable[[Entry], Cell | str]
+    left: bool = False
+    sort: str = ""
+    wide: bool = False
 
 
 def process_sheet(entries: Sequence[Entry], verdicts: Verdicts, view: View, sort: str, *, reverse: bool) -> Sheet:
     """A row a service; wide screens have more columns."""
-    wide = view.is_wide
-    key: Callable[[Entry], tuple[Hashable, ...]]
-    if sort == "verdict":
-        key = lambda e: (_VERDICTS.index(s.verdict) if (s := verdicts.get(e)) else len(_VERDICTS), not (s and s.urgent), -e.growth, e.process.pid)  # noqa: E731
-    elif sort == "name":
-        key = lambda e: (title_of(e).casefold(), e.process.pid)  # noqa: E731
-    elif sort == "pid":
-        key = lambda e: (e.process.pid,)  # noqa: E731
-    elif sort == "growth":
-        key = lambda e: (-e.growth, e.process.pid)  # noqa: E731
-    else:
-        key = lambda e: (-(e.figure(f"{sort}_kib") or 0), e.process.pid)  # noqa: E731
     several = len({entry.host for entry in entries}) > 1
-    lines = [Line(_cells(entry, verdicts.get(entry), wide, several), entry) for entry in sorted(entries, key=key, reverse=reverse)]
-    titles = {
-        "pid": "PID",
-        **({"": "Snaps", "size": "Size"} if wide else {}),
-        "rss": "Rss",
-        "footprint": "Footprint",
-        "growth": "± first",
-    }
-    header = [*titles.values(), "Over time", "Verdict", *(["Growth", "What"] if wide else []), "Process"]
-    left = {"Over time", "Verdict", "What", "Process"}
-    places = {"verdict": header.index("Verdict"), "name": len(header) - 1, **{name: place for place, name in enumerate(titles)}}
-    header[places[sort]] += _arrow(sort in ("pid", "name", "verdict"), reverse=reverse)
-    return Sheet(tuple(header), frozenset(place for place, title in enumerate(header) if title.rstrip("▲▼") in left), tuple(lines))
+    columns = [
+        _Column("PID", lambda e: str(e.process.pid or "-"), sort="pid"),
+        _Column("Snaps", lambda e: f"{e.captures:,}", wide=True),
+        _Column("Size", lambda e: format_kib(e.figure("size_kib")), wide=True),
+        _Column("Rss", lambda e: format_kib(e.figure("rss_kib")), sort="rss"),
+        _Column("Footprint", lambda e: format_kib(e.figure("footprint_kib")), sort="footprint"),
+        _Column("± first", lambda e: delta_cell(e.growth), sort="growth"),
+        _Column("Over time", lambda e: sparkline(e.blocks, _WIDE_BLOCKS if view.is_wide else _NARROW_BLOCKS), left=True),
+        _Column("Verdict", lambda e: _verdict(verdicts.get(e)), left=True, sort="verdict"),
+        _Column("Growth", lambda e: _rate(verdicts.get(e)), wide=True),
+        _Column("What", lambda e: _what(verdicts.get(e)), left=True, wide=True),
+        *([_Column("Host", lambda e: printable(e.host), left=True)] if several else []),
+        _Column("Command", lambda e: _command(e, view), left=True, sort="name"),
+    ]
+    columns = [column for column in columns if view.is_wide or not column.wide]
+    header = [column.title + (_arrow(sort in _RISING, reverse=reverse) if column.sort == sort else "") for column in columns]
+    ordered = sorted(entries, key=lambda entry: (*_order(entry, verdicts, sort), entry.process.pid, entry.host), reverse=reverse)
+    lines = tuple(Line([column.cell(entry) for column in columns], entry) for entry in ordered)
+    return Sheet(tuple(header), frozenset(place for place, column in enumerate(columns) if column.left), lines)
+
+
+_RISING = ("pid", "name", "verdict")
 
 
 def _arrow(rises: bool, *, reverse: bool) -> str:
     return "▲" if rises != reverse else "▼"
 
 
-def _cells(entry: Entry, suspect: Suspect | None, wide: bool, several: bool) -> list[Cell | str]:
-    blocks = sparkline(entry.blocks, _WIDE_BLOCKS if wide else _NARROW_BLOCKS)
-    verdict = Cell("") if suspect is None else Cell(suspect.verdict.value, style_of(suspect.verdict, urgent=suspect.urgent))
+def _order(entry: Entry, verdicts: Verdicts, sort: str) -> tuple[float, ...] | tuple[str, ...]:
+    """What is worst, largest or first in the alphabet comes first."""
+    match sort:
+        case "verdict":
+            suspect = verdicts.get(entry)
+            known = (len(_VERDICTS), True) if suspect is None else (_VERDICTS.index(suspect.verdict), not suspect.urgent)
+            return (*known, -(entry.growth or 0))
+        case "name":
+            return (entry.process.command_line.casefold(),)
+        case "pid":
+            return ()
+        case "growth":
+            return (-(entry.growth or 0),)
+        case _:
+            return (-(entry.figure(f"{sort}_kib") or 0),)
+
+
+def _verdict(suspect: Suspect | None) -> Cell:
+    return Cell("") if suspect is None else Cell(suspect.verdict.value, style_of(suspect.verdict, urgent=suspect.urgent))
+
+
+def _rate(suspect: Suspect | None) -> str:
+    if suspect is None:
+        return ""
+    finding = main_finding(suspect)
+    return growth_words(suspect.trend, suspect.figure) if finding is None else growth_words(finding.trend, finding.figure)
+
+
+def _what(suspect: Suspect | None) -> str:
     finding = None if suspect is None else main_finding(suspect)
-    more: list[Cell | str] = []
-    if wide:
-        rate = "" if suspect is None else growth_words(*((suspect.trend, suspect.figure) if finding is None else (finding.trend, finding.figure)))
-        more = [rate, "" if finding is None else what_words(finding)]
-    return [
-        str(entry.process.pid or "-"),
-        *([f"{entry.captures:,}", format_kib(entry.figure("size_kib"))] if wide else []),
-        format_kib(entry.figure("rss_kib")),
-        format_kib(entry.figure("footprint_kib")),
-        delta_cell(next((grown for name in _GROWN if (grown := entry.grown(name)) is not None), None)),
-        blocks,
-        verdict,
-        *more,
-        Cell(title_of(entry) + (f" on {printable(entry.host)}" if several else ""), "dim" if entry.gone else ""),
-    ]
+    return "" if finding is None else what_words(finding)
+
+
+def _command(entry: Entry, view: View) -> Cell:
+    words = command_words(entry.process, view) or process_title(entry.process)
+    return Cell(f"gone: {words}", "dim") if entry.gone else Cell(words)
 
 
 def host_sheet(entries: Iterable[Entry], verdicts: Verdicts, query: str, sort: str, *, reverse: bool) -> Sheet:

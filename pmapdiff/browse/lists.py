@@ -50,7 +50,7 @@ class ProcessesPage(Page):
         entries = chosen_entries(self.browser.entries, self.host, self.query_text)
         sheet = process_sheet(entries, self.browser.verdicts, View(width=self.size.width), self.sort, reverse=self.backwards)
         note = f"no process is called {printable(self.query_text)!r}" if self.query_text else self.browser.nothing
-        self.rows.show(sheet, same=_same if keep else None, note=note, cut=cut_end)
+        self.rows.show(sheet, same=_same if keep else None, note=note)
 
     def on_rows_opened(self, event: Rows.Opened) -> None:
         """Through time."""

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from pmapdiff.browse.drawing import Pieces, fitted
 from pmapdiff.browse.keys import EVERYWHERE, Key
 from pmapdiff.browse.rows import Rows, bindings, strip
-from pmapdiff.report.table import Cell
+from pmapdiff.report.table import Cell, wrapped
 
 if TYPE_CHECKING:
     from textual.strip import Strip
@@ -108,20 +108,19 @@ class Page(Screen[None], inherit_bindings=False):
         left = fitted([Cell(_path(self.crumbs(), room := max(width - cell_len(right) - 2, 10)), "bold")], room)
         gap = " " * max(2, width - sum(cell_len(piece.text) for piece in left) - cell_len(right))
         self._title_line.show([[*left, Cell(gap + right)]])
-        self._key_line.show([self._hints(width)])
+        trouble = [[Cell(line, "bold red")] for line in wrapped(self.browser.trouble, width)] if self.browser.trouble else []
+        self._key_line.show(trouble or [self._hints(width)])
 
     def _hints(self, width: int) -> Pieces:
-        if self.browser.trouble:
-            return [Cell(self.browser.trouble, "bold red")]
         hints = [key.hint for key in (*self.keys, *EVERYWHERE) if key.hint and (self.sorts or key.action not in ("sort", "search"))]
         searched = [f"/{self.query_text}"] if self.query_text else []
         # How to get help and out is said even where there is no room for anything else.
         while len(hints) > 2 and sum(cell_len(hint) + 2 for hint in (*searched, *hints)) - 2 > width:
             del hints[-3]
-        pieces = [Cell(f"{text}  ", "bold yellow") for text in searched]
+        pieces = [Cell(text, "bold yellow") for text in searched]
         for hint in hints:
             key, _, words = hint.partition(" ")
-            pieces += [Cell(key, "bold"), Cell(f" {words}  ")]
+            pieces += [Cell("  " if pieces else ""), Cell(key, "bold"), Cell(f" {words}")]
         return pieces
 
     def on_mount(self) -> None:

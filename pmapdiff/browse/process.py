@@ -23,7 +23,7 @@ from pmapdiff.text import printable
 
 # Lines of a screen: what the ledger shall have at least; what stands around the bars (the title, two of what is known, the figures,
 # three below, where one is, the keys); how many bars there are; and from when on there is room to spare.
-_LEDGER, _AROUND = 8, 10
+_LEDGER, _AROUND = 9, 9
 _FEWEST_BARS, _MOST_BARS = 3, 16
 _TALL = 30
 
@@ -86,7 +86,11 @@ class ProcessPage(Page):
             return
         here = wrapped(self.course.words(self.place.index(self.course), self.figure), width, "", "  ")
         bars = max(_FEWEST_BARS, min(_MOST_BARS, (height - _AROUND - _LEDGER - len(self._headings.lines)) * 2 // 3 + 1, height // 4))
-        lines: list[Pieces] = [figure_line(FIGURES, self.figure), *timeline(self.course, self.place, self.figure, width, bars)]
+        drawn = timeline(self.course, self.place, self.figure, width, bars)
+        if height < _TALL:
+            # The times at both ends: where there is no room, those of the pair say enough.
+            del drawn[-1]
+        lines: list[Pieces] = [figure_line(FIGURES, self.figure), *drawn]
         # Where there is room always two, so that what is below stands still while one goes through time.
         lines += [[Cell(line, "bold")] for line in (here if height < _TALL else [*here, ""][: max(2, len(here))])]
         self._chart.show(lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +12,7 @@ import typer
 from pmapdiff.cli._app import BucketsOption, Global, NameOption, PidOption, command
 from pmapdiff.cli._leaks import SinceOption, UntilOption, look
 from pmapdiff.errors import NotFoundError, UsageError
+from pmapdiff.text import printable
 
 if TYPE_CHECKING:
     from pmapdiff.analyse.result import Leaks
@@ -44,7 +44,7 @@ def browse(
     """
     _demand_terminal()
     try:
-        import textual  # noqa: F401
+        from pmapdiff.browse.app import BrowseApp
     except ImportError as error:
         raise UsageError(f"browse needs Textual ({error}): pip install 'pmapdiff[tui]'") from None
     from pmapdiff.api.look import DEFAULT_WITHIN, Span, classifier_of
@@ -64,11 +64,9 @@ def browse(
                 store.resolve("latest", wanted)
     since_us, until_us = Span(since, until).moments_us(store)
     path = sqlite_path(store.location)
-    from pmapdiff.browse.app import BrowseApp
-
     source = Source(store, wanted, since_us, until_us, classifier)
     judge = partial(_judge, options.location, wanted, since, until, DEFAULT_WITHIN, buckets)
-    app = BrowseApp(source, store.location if path is None else Path(path).name, judge, follow=follow)
+    app = BrowseApp(source, printable(store.location if path is None else path.name), judge, follow=follow)
     # The mouse stays the terminal's, so that one can select and copy.
     app.run(mouse=False)
     if app.return_code:

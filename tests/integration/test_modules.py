@@ -34,7 +34,8 @@ ALLOWED = {
     "report": BASE | {"model", "align", "compare", "analyse", "store", "formats.smaps"},
     "schedule": BASE,
     "api": BASE | {"model", "align", "compare", "analyse", "store", "formats", "report"},
-    "cli": BASE | {"api", "model", "align", "compare", "analyse", "store", "formats", "capture", "report", "schedule", "cli"},
+    "browse": BASE | {"model", "align", "compare", "analyse", "store", "report"},
+    "cli": BASE | {"api", "browse", "model", "align", "compare", "analyse", "store", "formats", "capture", "report", "schedule", "cli"},
     "__init__": {"api", "errors"},
     "__main__": {"cli"},
 }
@@ -47,6 +48,7 @@ THIRD_PARTY = {
     "analyse": {"numpy", "scipy"},
     "report": {"rich", "pandas", "pyarrow", "prometheus_client", "vl_convert", "jinja2", "markupsafe"},
     "schedule": {"crontab"},
+    "browse": {"rich", "textual"},
     "cli": {"typer"},
 }
 
@@ -100,12 +102,20 @@ def test_only_the_store_knows_sql() -> None:
             assert not {"sqlalchemy", "sqlite3", "alembic"} & {imported.partition(".")[0] for imported in imports(tree)}, name
 
 
+def test_what_browse_knows_can_be_had_without_a_screen() -> None:
+    screens = {name for part, name, tree in modules() if part == "browse" and any(imported.startswith("textual") for imported in imports(tree))}
+    assert screens == {"browse.app", "browse.page", "browse.process", "browse.rows"}
+    for part, name, tree in modules():
+        if part == "browse" and name.removeprefix("browse.") in ("child", "course", "drawing", "entries", "keys", "ledger", "source"):
+            assert not {f"pmapdiff.{screen}" for screen in screens} & set(imports(tree)), name
+
+
 def test_no_module_is_a_book() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
     assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
-HEAVY = {"pandas", "numpy", "scipy", "alembic", "rich", "matplotlib", "mako", "pyarrow", "prometheus_client", "vl_convert", "jinja2"}
+HEAVY = {"pandas", "numpy", "scipy", "alembic", "rich", "matplotlib", "mako", "pyarrow", "prometheus_client", "vl_convert", "jinja2", "textual"}
 SPY = """
 import os, sys
 really = os._exit
