@@ -106,7 +106,7 @@ async def browsing(
 ) -> AsyncIterator[Session]:
     """The screen of a store. With `follow` it looks for more as often as it can."""
     source = Source(Store.open(str(db)), wanted, since_us, until_us)
-    app = BrowseApp(source, Path(str(db)).name, judge, follow=follow, poll_s=0.001, rest=0)
+    app = BrowseApp(source, Path(str(db)).name, judge, follow=follow, poll_s=0.05, rest=0)
     async with app.run_test(size=size) as pilot:
         session = Session(app, pilot)
         await session.until(lambda: isinstance(app.screen, Page))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rich.cells import cell_len, chop_cells
+
 from pmapdiff.align import History, ServiceHistory
 from pmapdiff.analyse.result import Leaks, Suspect, Verdict
 from pmapdiff.model import ProcessIdentity, ProcessInfo, Totals
@@ -14,8 +16,8 @@ from pmapdiff.report.base import View
 from pmapdiff.report.leak_shape import main_finding
 from pmapdiff.report.leak_words import counts_words, growth_words, style_of, what_words
 from pmapdiff.report.sparkline import sparkline, with_gaps
-from pmapdiff.report.table import Cell, Line, Sheet, delta_cell
-from pmapdiff.report.words import command_words, process_title
+from pmapdiff.report.table import Cell, Line, Sheet, cut_end, delta_cell
+from pmapdiff.report.words import process_title
 from pmapdiff.store import ProcessSummary
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, format_moment_short
@@ -24,6 +26,7 @@ PROCESS_SORTS = ("growth", "verdict", "footprint", "rss", "pid", "name")
 HOST_SORTS = ("name", "footprint", "rss", "processes")
 _VERDICTS = tuple(Verdict)
 _NARROW_BLOCKS, _WIDE_BLOCKS = 8, 20
+_LEAST_ARGUMENTS = 6
 # The next best where a table has no footprint.
 _GROWN = ("footprint_kib", "rss_kib", "size_kib")
 
@@ -157,7 +160,7 @@ def process_sheet(entries: Sequence[Entry], verdicts: Verdicts, view: View, sort
         _Column("Growth", lambda e: _rate(verdicts.get(e)), wide=True),
         _Column("What", lambda e: _what(verdicts.get(e)), left=True, wide=True),
         *([_Column("Host", lambda e: printable(e.host), left=True)] if several else []),
-        _Column("Command", lambda e: _command(e, view), left=True, sort="name"),
+        _Column("Process", _command, left=True, sort="name"),
     ]
     columns = [column for column in columns if view.is_wide or not column.wide]
     header = [column.title + (_arrow(sort in _RISING, reverse=reverse) if column.sort == sort else "") for column in columns]
@@ -181,7 +184,7 @@ def _order(entry: Entry, verdicts: Verdicts, sort: str) -> tuple[float, ...] | t
             known = (len(_VERDICTS), True) if suspect is None else (_VERDICTS.index(suspect.verdict), not suspect.urgent)
             return (*known, -(entry.growth or 0))
         case "name":
-            return (entry.process.command_line.casefold(),)
+            return (_words_of(entry).casefold(),)
         case "pid":
             return ()
         case "growth":
@@ -206,9 +209,24 @@ def _what(suspect: Suspect | None) -> str:
     return "" if finding is None else what_words(finding)
 
 
-def _command(entry: Entry, view: View) -> Cell:
-    words = command_words(entry.process, view) or process_title(entry.process)
-    return Cell(f"gone: {words}", "dim") if entry.gone else Cell(words)
+def _command(entry: Entry) -> Cell:
+    """`redis-server unixsocket:redis.sock`, `orders: /usr/bin/python3 /srv/orders/orders checkout`: what it is called, and how it was started."""
+    info = entry.process
+    name = process_title(info).removesuffix(f" {info.pid}")
+    program, _, arguments = printable(info.command_line).partition(" ")
+    words = f"{name} {arguments}" if program.rsplit("/", 1)[-1] == name else f"{name}: {program} {arguments}"
+    return Cell(f"gone: {words.rstrip()}", "dim") if entry.gone else Cell(words.rstrip())
+
+
+def cut_command(text: str, width: int) -> str:
+    """At most `width` columns of a command, cut behind its first word: what it is called and its last arguments tell most."""
+    if cell_len(text) <= width:
+        return text
+    first, _, rest = text.partition(" ")
+    room = width - cell_len(first) - 2
+    if room < _LEAST_ARGUMENTS:
+        return cut_end(text, width)
+    return f"{first} …{chop_cells(rest[::-1], room)[0][::-1]}"
 
 
 def host_sheet(entries: Iterable[Entry], verdicts: Verdicts, query: str, sort: str, *, reverse: bool) -> Sheet:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pmapdiff.browse.entries import HOST_SORTS, PROCESS_SORTS, Entry, chosen_entries, host_sheet, process_sheet
+from pmapdiff.browse.entries import HOST_SORTS, PROCESS_SORTS, Entry, chosen_entries, cut_command, host_sheet, process_sheet
 from pmapdiff.browse.keys import ROWS
 from pmapdiff.browse.page import Page
 from pmapdiff.browse.rows import Rows
@@ -50,7 +50,7 @@ class ProcessesPage(Page):
         entries = chosen_entries(self.browser.entries, self.host, self.query_text)
         sheet = process_sheet(entries, self.browser.verdicts, View(width=self.size.width), self.sort, reverse=self.backwards)
         note = f"no process is called {printable(self.query_text)!r}" if self.query_text else self.browser.nothing
-        self.rows.show(sheet, same=_same if keep else None, note=note)
+        self.rows.show(sheet, same=_same if keep else None, note=note, cut=cut_command)
 
     def on_rows_opened(self, event: Rows.Opened) -> None:
         """Through time."""

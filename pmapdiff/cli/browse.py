@@ -75,10 +75,14 @@ def browse(
 
 
 def _demand_terminal() -> None:
-    if not sys.stdin.isatty() or not sys.stdout.isatty():
+    if not _is_terminal():
         raise UsageError("browse needs a terminal: `pmapdiff processes`, `leaks`, `history` and `compare` say the same to a file or a pipe")
     if os.environ.get("TERM", "dumb") in ("dumb", ""):
         raise UsageError("browse needs a terminal that can move its cursor, and TERM is dumb: `pmapdiff processes`, `leaks` and `compare` need none")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _judge(location: str | None, wanted: ProcessFilter, since: str | None, until: str | None, within: str, buckets: str | None) -> Leaks:

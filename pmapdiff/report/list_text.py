@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from pmapdiff.report.page import Page, register_page
 from pmapdiff.report.table import Cell, Row, cut_end, delta_cell
-from pmapdiff.report.words import command_words
 from pmapdiff.store import ProcessSummary, SnapshotSummary
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, format_moment_short, format_us
@@ -48,6 +47,7 @@ def write_processes(result: Sequence[ProcessSummary], page: Page) -> None:
             delta = None if first is None or last is None else last - first
             cells += [format_kib(last), delta_cell(delta)]
         cells += [format_us(row.read_us) if row.read_us is not None else "-"] if wide else []
-        rows.append([*cells, command_words(row.process, page.view)])
+        program, _, arguments = row.process.command_line.partition(" ")
+        rows.append([*cells, printable(f"{program if wide else program.rsplit('/', 1)[-1]} {arguments}").rstrip()])
     header = ["PID", *(["Snaps"] if wide else []), "Size", "Rss", "± first", "Footprint", "± first", *(["Read"] if wide else []), "Command"]
     page.table(header, [len(header) - 1], rows, cut=cut_end)

@@ -9,7 +9,7 @@ from pmapdiff.align import Incarnation, Match, ServiceHistory
 from pmapdiff.align.lineage import runs_what
 from pmapdiff.compare import Change, Comparison, Effect, FamilyChange, Observed, ProcessComparison
 from pmapdiff.model import FIGURES, MappingTable, ProcessInfo, SnapshotRef
-from pmapdiff.report.base import MAIN_FIGURES, View
+from pmapdiff.report.base import MAIN_FIGURES
 from pmapdiff.text import decode, printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_local, plural
 
@@ -67,12 +67,6 @@ def process_title(info: ProcessInfo) -> str:
     if not words:
         return f"process {info.pid}" if info.pid else "unknown process"
     return printable(" ".join([*words, str(info.pid)] if info.pid else words))
-
-
-def command_words(info: ProcessInfo, view: View) -> str:
-    """`redis-server unixsocket:redis.sock`: its command line, where there is little room without the path of the program."""
-    program, _, arguments = info.command_line.partition(" ")
-    return printable(f"{program if view.is_wide else program.rsplit('/', 1)[-1]} {arguments}").rstrip()
 
 
 def again_words(known: Incarnation) -> str:

@@ -17,6 +17,9 @@ import pytest
 from programs import Runner
 from programs.driver import PATIENCE_S
 
+from pmapdiff.browse.app import BrowseApp
+from pmapdiff.store import Store
+
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_snapshots"
 
 
@@ -97,12 +100,11 @@ def test_a_walk_through_a_real_terminal(tmp_path: Path, terminal: Callable[[str]
     assert "q quit" not in opened.until(lambda text: "ended with 0" in text)
 
 
-@pytest.mark.parametrize("key", ["q", "C-c"])
-def test_without_colour_nothing_is_coloured(key: str, tmp_path: Path, terminal: Callable[[str], Terminal]) -> None:
+def test_without_colour_nothing_is_coloured(tmp_path: Path, terminal: Callable[[str], Terminal]) -> None:
     db = tmp_path / "redis.db"
     shutil.copy(SAMPLES / "redis.db", db)
     opened = terminal(f"NO_COLOR=1 {command(db)}")
-    opened.until(lambda text: "plateau" in text)
+    opened.until(lambda text: "redis-server" in text)
     opened.press("Enter")
     opened.until(lambda text: "in all" in text)
     drawn = opened.screen("-e")
@@ -110,31 +112,59 @@ def test_without_colour_nothing_is_coloured(key: str, tmp_path: Path, terminal: 
     # Bold, dim, reverse and back, and the terminal's own colours.
     assert codes <= {"", "0", "1", "2", "7", "22", "27", "39", "49"}, codes
     assert "7" in codes
-    opened.press(key)
+    opened.press("C-c")
     opened.until(lambda text: "ended with 0" in text)
 
 
-def test_without_a_terminal_it_says_what_to_do(run: Runner, tmp_path: Path, terminal: Callable[[str], Terminal]) -> None:
-    run("browse").refused("browse needs a terminal", "`pmapdiff processes`")
-    none = tmp_path / "none.db"
-    opened = terminal(f"TERM=dumb {command(none)}; {command(none)}; {command(none, '--since', 'nonsense')}")
-    text = "".join(opened.until(lambda text: "ended with 2" in text).split("\n"))
-    assert "browse needs a terminal that can move its cursor, and TERM is dumb" in text
-    assert text.count("there is no store at") == 2
+def test_without_a_terminal_it_says_what_to_do(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.here("browse").refused("browse needs a terminal", "`pmapdiff processes`")
+    monkeypatch.setattr("pmapdiff.cli.browse._is_terminal", lambda: True)
+    for term in ("dumb", ""):
+        monkeypatch.setenv("TERM", term)
+        run.here("browse").refused("browse needs a terminal that can move its cursor")
+    monkeypatch.delenv("TERM")
+    run.here("browse").refused("browse needs a terminal that can move its cursor")
 
 
-def test_a_process_that_is_not_there(run: Runner, terminal: Callable[[str], Terminal]) -> None:
-    run("record", "--pid", os.getpid()).ok()
-    opened = terminal(f"{command(run.db, '--name', 'no-such')}; {command(run.db, '--name', '(')}")
-    text = "".join(opened.until(lambda text: "ended with 2" in text).split("\n"))
-    assert "there is no snapshot 'latest' of --name no-such" in text
-    assert "--name '(' is no regular expression" in text
+@pytest.fixture
+def at_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is refused is refused for another reason than that there is none."""
+    monkeypatch.setattr("pmapdiff.cli.browse._is_terminal", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
 
 
-def test_without_textual_it_says_what_to_install(run: Runner, tmp_path: Path, terminal: Callable[[str], Terminal]) -> None:
-    run("record", "--pid", os.getpid()).ok()
-    (tmp_path / "textual").mkdir()
-    (tmp_path / "textual" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'textual'\")\n")
-    opened = terminal(f"PYTHONPATH={tmp_path} {command(run.db)}")
-    text = "".join(opened.until(lambda text: "ended with 2" in text).split("\n"))
-    assert "pmapdiff: browse needs Textual (No module named 'textual'): pip install 'pmapdiff[tui]'" in text
+@pytest.mark.usefixtures("at_terminal")
+def test_what_there_is_nothing_of_is_one_line(run: Runner) -> None:
+    run.here("browse").refused("there is no store at")
+    Store.open(str(run.db), write=True)
+    run.here("browse").refused("the store is empty: make a snapshot with `pmapdiff record`")
+    run.here("record", "--pid", os.getpid()).ok()
+    run.here("browse", "--name", "no-such").refused("there is no snapshot 'latest' of --name no-such")
+    run.here("browse", "--name", "(").refused("--name '(' is no regular expression")
+    run.here("browse", "--since", "nonsense").refused("nonsense")
+    run.here("browse", "--buckets", "/no/such").refused("--buckets /no/such")
+
+
+@pytest.mark.usefixtures("at_terminal")
+def test_without_textual_it_says_what_to_install(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "textual.app", None)
+    monkeypatch.delitem(sys.modules, "pmapdiff.browse.app", raising=False)
+    said = run.here("browse").refused("pip install 'pmapdiff[tui]'").err
+    assert said.startswith("pmapdiff: browse needs Textual (")
+
+
+def test_only_the_last_thousand_snapshots_are_looked_at_unless_told_otherwise(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pmapdiff.browse.source.MOST_SNAPSHOTS", 3)
+    monkeypatch.setattr("pmapdiff.cli.browse._is_terminal", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    looked: list[int] = []
+
+    def look(app: BrowseApp, **_: object) -> None:
+        looked.append(len(app.source.history().snapshots))
+
+    monkeypatch.setattr(BrowseApp, "run", look)
+    for _ in range(5):
+        run.here("record", "--pid", os.getpid()).ok()
+    for arguments in ([], ["--since", "first"], ["--until", "#4"], ["--since", "#2", "--until", "#3"], ["--follow"]):
+        run.here("browse", *arguments).ok()
+    assert looked == [3, 5, 2, 2, 3]
