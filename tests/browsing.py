@@ -1,136 +1,72 @@
-"""`browse` without a terminal: keys are pressed, and what stands on the screen is read; and pictures of it for the documents."""
+"""A real browser, and what it should not do: complain, or ask anybody for anything."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from programs.driver import PATIENCE_S
-from textual.pilot import Pilot
+import pytest
 
-from pmapdiff.browse.app import BrowseApp, Judge
-from pmapdiff.browse.page import Page
-from pmapdiff.browse.process import ProcessPage
-from pmapdiff.browse.source import Source
-from pmapdiff.store import EVERYTHING, ProcessFilter, Store
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Request
 
-_T = TypeVar("_T")
-# What Textual has of the fonts of its pictures: they would be fetched.
-_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+# Where pictures of what was looked at go, if anybody wants to see them.
+ARTEFACTS = Path(os.environ.get("PMAPDIFF_ARTEFACTS") or Path(__file__).parents[1] / "artefacts")
 
 
-class Session:
-    """Somebody at the screen."""
+@contextmanager
+def opened_browser() -> Iterator[Browser]:
+    """A headless Chromium; skips where none is installed."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium is installed")
+    from playwright.sync_api import sync_playwright
 
-    def __init__(self, app: BrowseApp, pilot: Pilot[None]) -> None:
-        self.app, self._pilot = app, pilot
-
-    async def until(self, holds: Callable[[], Any]) -> None:
-        """Wait for something, as long as it takes."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not holds():
-                assert self.app.return_code is None, "it has failed"
-                await self._pilot.pause()
-
-    async def press(self, *keys: str) -> None:
-        """Press keys one after the other, each when the screen has come to rest."""
-        for key in keys:
-            await self._pilot.press(key)
-            await self.rest()
-
-    async def type(self, text: str) -> None:
-        """Press the keys of a text."""
-        for character in text:
-            await self._pilot.press(character if character.isalnum() else {" ": "space", "-": "minus", "[": "left_square_bracket"}[character])
-        await self.rest()
-
-    async def rest(self) -> None:
-        """Wait until everything that was asked for is on the screen."""
-        await self._pilot.pause()
-        await self.until(lambda: not any(worker.group == "compare" and not worker.is_finished for worker in self.app.workers))
-        await self._pilot.pause()
-
-    async def listed(self) -> None:
-        """Wait until the series has been read."""
-        await self.until(lambda: self.app.history is not None and isinstance(self.app.screen, Page))
-        await self.rest()
-
-    async def resize(self, width: int, height: int) -> None:
-        """Another size of the terminal."""
-        await self._pilot.resize_terminal(width, height)
-        await self.rest()
-
-    @property
-    def page(self) -> Page:
-        """The screen on top."""
-        page = self.app.screen
-        assert isinstance(page, Page)
-        return page
-
-    @property
-    def process(self) -> ProcessPage:
-        """The screen on top, which is of one process."""
-        page = self.app.screen
-        assert isinstance(page, ProcessPage)
-        return page
-
-    @property
-    def lines(self) -> list[str]:
-        """What stands on the screen."""
-        return [strip.text for strip in self.app.screen._compositor.render_strips()]
-
-    @property
-    def text(self) -> str:
-        """The same as one text."""
-        return "\n".join(line.rstrip() for line in self.lines)
-
-    def picture(self) -> str:
-        """The screen as SVG, which fetches nothing."""
-        return _FONTS.sub("", self.app.export_screenshot())
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
-@asynccontextmanager
-async def browsing(
-    db: Path | str,
-    *,
-    size: tuple[int, int] = (80, 24),
-    wanted: ProcessFilter = EVERYTHING,
-    since_us: int | None = None,
-    until_us: int | None = None,
-    judge: Judge | None = None,
-    follow: bool = False,
-) -> AsyncIterator[Session]:
-    """The screen of a store. With `follow` it looks for more as often as it can."""
-    source = Source(Store.open(str(db)), wanted, since_us, until_us)
-    app = BrowseApp(source, Path(str(db)).name, judge, follow=follow, poll_s=0.05, rest=0)
-    async with app.run_test(size=size) as pilot:
-        session = Session(app, pilot)
-        await session.until(lambda: isinstance(app.screen, Page))
-        if not follow:
-            await session.listed()
-        yield session
+class Visit:
+    """A page in the browser, and what it should not have done."""
 
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("requestfailed", self._failed)
+        page.on("console", lambda message: self.errors.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("dialog", lambda dialog: self.errors.append(f"dialog: {dialog.message}"))
 
-def at_screen(do: Callable[[Session], Awaitable[_T]], db: Path | str, **options: Any) -> _T:
-    """Do something at the screen of a store."""
+    def _failed(self, request: Request) -> None:
+        # Leaving a page ends what it was still loading.
+        if request.failure != "net::ERR_ABORTED":
+            self.errors.append(f"{request.failure}: {request.url}")
 
-    async def run() -> _T:
-        async with browsing(db, **options) as session:
-            return await do(session)
+    def go(self, path: Path) -> None:
+        """Open a file."""
+        self.page.goto(path.as_uri())
 
-    return asyncio.run(run())
+    def fits(self) -> bool:
+        """Whether nothing is wider than the screen; wide tables and outputs scroll by themselves."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
 
+    def photograph(self, name: str) -> None:
+        """Keep what is to be seen, all of it."""
+        ARTEFACTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
 
-def write_browse_screenshot(db: Path, out: Path, keys: Sequence[str] = (), *, size: tuple[int, int] = (100, 30), judge: Judge | None = None) -> None:
-    """Write what `browse` shows after some keys (Textual's names: `enter`, `left`, `m`, …) as SVG, which fetches nothing."""
-
-    async def draw(session: Session) -> str:
-        await session.until(lambda: judge is None or session.app.verdicts.leaks is not None)
-        await session.press(*keys)
-        return session.picture()
-
-    out.write_text(at_screen(draw, db, size=size, judge=judge))
+    def check(self) -> None:
+        """Nothing went wrong, and nobody was asked for anything."""
+        self.page.wait_for_load_state("networkidle")
+        assert self.errors == []
+        assert self.requests != []
+        assert [url for url in self.requests if urlsplit(url).scheme not in {"file", "data", "blob"}] == []

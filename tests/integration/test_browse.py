@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from browsing import Session, at_screen, write_browse_screenshot
+from at_screen import Session, at_screen, write_browse_screenshot
 from programs import Runner
 from strategies import capture_of, file, make
 from textual.screen import Screen
