@@ -22,10 +22,11 @@ from pmapdiff.report.findings import COLUMNS, finding_rows
 from pmapdiff.report.flat import MAPPINGS, Flat
 from pmapdiff.report.regions import figure_name, rows_of
 from pmapdiff.report.shape import choose, sort_key
-from pmapdiff.store import ProcessSummary, SnapshotSummary
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pmapdiff.store import ProcessSummary, SnapshotSummary
 
 _ENDS = ("taken_at_before", "taken_at", "pid", "pid_before", "command", "match")
 

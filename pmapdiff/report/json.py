@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pmapdiff.align import History, RegionHistory, Sample, ServiceHistory, Verdict
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
@@ -17,9 +17,11 @@ from pmapdiff.report.families import FamilyTotal, family_totals, summarise
 from pmapdiff.report.regions import figure_name, rows_of
 from pmapdiff.report.rows import chosen_rows
 from pmapdiff.report.shape import choose
-from pmapdiff.store import ProcessSummary, SnapshotSummary
 from pmapdiff.text import decode
 from pmapdiff.units import format_moment_utc
+
+if TYPE_CHECKING:
+    from pmapdiff.store import ProcessSummary, SnapshotSummary
 
 
 def write_object(value: dict[str, Any], out: TextIO) -> None:

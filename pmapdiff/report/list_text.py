@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pmapdiff.report.page import Page, register_page
 from pmapdiff.report.table import Cell, Row, cut_end, delta_cell
-from pmapdiff.store import ProcessSummary, SnapshotSummary
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, format_moment_short, format_us
+
+if TYPE_CHECKING:
+    from pmapdiff.store import ProcessSummary, SnapshotSummary
 
 
 @register_page("snapshots")

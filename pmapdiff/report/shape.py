@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pmapdiff.align import Match
 from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
@@ -14,7 +15,9 @@ from pmapdiff.model.mapping import known_perms
 from pmapdiff.report.base import MAIN_FIGURES, View
 from pmapdiff.report.family_text import AppliedRule
 from pmapdiff.report.words import counts_words, region_name
-from pmapdiff.store import ProcessSummary
+
+if TYPE_CHECKING:
+    from pmapdiff.store import ProcessSummary
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,29 @@
-"""The database: schema, engine, append, load. The only place that knows SQL."""
+"""The database: schema, engine, append, load. The only place that knows SQL.
 
-from pmapdiff.store.engine import default_location
+What needs SQLAlchemy is loaded when it is first used: who compares two saved files can do without.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
-from pmapdiff.store.store import ProcessSummary, SnapshotSummary, Store
-from pmapdiff.store.trouble import sqlite_path
+
+if TYPE_CHECKING:
+    from pmapdiff.store.engine import default_location
+    from pmapdiff.store.store import ProcessSummary, SnapshotSummary, Store
+    from pmapdiff.store.trouble import sqlite_path
 
 __all__ = ["EVERYTHING", "ProcessFilter", "ProcessSummary", "SnapshotSummary", "Store", "default_location", "sqlite_path"]
+
+_PLACES = {
+    **dict.fromkeys(("ProcessSummary", "SnapshotSummary", "Store"), "pmapdiff.store.store"),
+    "default_location": "pmapdiff.store.engine",
+    "sqlite_path": "pmapdiff.store.trouble",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return found

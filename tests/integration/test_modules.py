@@ -159,6 +159,12 @@ def test_record_loads_nothing_heavy(run: Runner, target: Target) -> None:
         assert not HEAVY & modules_loaded, args
 
 
+def test_saved_files_need_no_database(run: Runner) -> None:
+    smaps = FROZEN / "smaps.txt"
+    for args in (["show", smaps], ["compare", smaps, smaps]):
+        assert not (HEAVY - {"rich"} | {"sqlalchemy", "sqlite3"}) & loaded(run, *args), args
+
+
 def test_other_commands_load_only_what_they_need(run: Runner, target: Target) -> None:
     run.here("record", "--pid", target.pid).ok()
     run.here("record", "--pid", target.pid).ok()
