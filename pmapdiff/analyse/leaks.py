@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from scipy import stats
-
 from pmapdiff.align import History, ServiceHistory
 from pmapdiff.analyse.end import end_of, kill_of
 from pmapdiff.analyse.findings import LEAST_KIB, Findings
@@ -147,12 +145,20 @@ def _killed(service: ServiceHistory, kill: OomKill) -> ProcessInfo:
     return next(known.process for known in reversed(service.incarnations) if known.process.pid == kill.pid)
 
 
+def discovery_chances(ps: Sequence[float]) -> list[float]:
+    """Of each p-value among many, the part of chance discoveries among all that are as small (Benjamini and Hochberg)."""
+    chances, least = [1.0] * len(ps), 1.0
+    for rank, number in sorted(enumerate(sorted(range(len(ps)), key=ps.__getitem__), 1), reverse=True):
+        least = chances[number] = min(least, ps[number] * len(ps) / rank)
+    return chances
+
+
 def _discount_chance(judged: Sequence[_Judged]) -> None:
     """Of many services some grow by chance alone: those that may be are no longer called growing."""
     tested = [known for known in judged if known.varies]
     if len(tested) < 2:
         return
-    chances = stats.false_discovery_control([max(known.p, 1e-300) for known in tested])
+    chances = discovery_chances([known.p for known in tested])
     for known, chance in zip(tested, chances, strict=True):
         if known.p < 1.0 and chance > _FALSE_DISCOVERIES:
             known.doubt(len(tested))

@@ -12,11 +12,12 @@ about exp(0.5 - 0.74 / c) with less than c, which is what a walk's small deviati
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtr
 
 Values = NDArray[np.float64]
 
@@ -30,6 +31,8 @@ _BLOCKS = (16, 8)
 # A walk rises so often without ever falling once in 4,096 times.
 _MANY_RISES = 12
 _LATE_RATE = 0.45
+# Of the normal distribution 95 % lie between this and its negative.
+_Z = NormalDist().inv_cdf(0.975)
 
 
 class Line(NamedTuple):
@@ -46,9 +49,31 @@ class Line(NamedTuple):
     p: float = 1.0
 
 
+def theil_sen(t: Values, y: Values) -> tuple[float, float, float, float]:
+    """The median of the slopes between all pairs of points, the intercept, and the 95 % interval of the slope (Sen 1968, equation 2.6).
+
+    What scipy.stats.theilslopes gives, in a fifth of the time; and to load scipy.stats takes longer than most answers do.
+    """
+    spans = t[:, None] - t
+    later = spans > 0
+    slopes = (y[:, None] - y)[later] / spans[later]
+    slopes.sort()
+    slope = float(np.median(slopes))
+    points, pairs = len(y), len(slopes)
+    spread = _Z * math.sqrt((points * (points - 1) * (2 * points + 5) - _ties(t) - _ties(y)) / 18)
+    low, high = max(round((pairs - spread) / 2) - 1, 0), min(round((pairs + spread) / 2), pairs - 1)
+    return slope, float(np.median(y) - slope * np.median(t)), float(slopes[low]), float(slopes[high])
+
+
+def _ties(values: Values) -> float:
+    """What equal values take off the variance."""
+    _, counts = np.unique(values, return_counts=True)
+    return float((counts * (counts - 1) * (2 * counts + 5)).sum())
+
+
 def fit(t: Values, y: Values) -> tuple[float, float, float, float]:
     """Slope, intercept, and the 95 % interval of the slope. The interval is widened where what is left depends on what was left before."""
-    slope, intercept, low, high = (float(v) for v in stats.theilslopes(y, t))
+    slope, intercept, low, high = theil_sen(t, y)
     rest = y - intercept - slope * t
     rest = rest - rest.mean()
     power = float(rest @ rest)
@@ -97,7 +122,7 @@ def sustained(t: Values, y: Values, chosen: float = 1.0) -> Line | None:
     if points >= 8:
         rest = increments - found.slope * spans
         scatter = math.sqrt(float(rest @ rest) / (points - 2) * (points - 1))
-        p = float(stats.t.sf((y[-1] - y[0]) / scatter, points - 2)) if scatter > 0 else 0.0
+        p = float(stdtr(points - 2, (y[0] - y[-1]) / scatter)) if scatter > 0 else 0.0
         if p < _LEAST_P * chosen**4:
             return found._replace(p=p)
     for number in _BLOCKS:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from zoo.series import SPECIES, Species, generate, tally
 
 from pmapdiff.analyse.judge import judge
-from pmapdiff.analyse.lines import rise, sustained
+from pmapdiff.analyse.leaks import discovery_chances
+from pmapdiff.analyse.lines import rise, sustained, theil_sen
 from pmapdiff.analyse.pieces import straight_pieces
 from pmapdiff.analyse.result import Verdict
 
@@ -45,6 +47,17 @@ def test_neither_scale_nor_pace_matters(name: str, seed: int, scale: float, pace
     assert (one.verdict, one.onset) == (other.verdict, other.onset)
     if one.line is not None and other.line is not None:
         assert other.line.slope == pytest.approx(one.line.slope * scale / pace, rel=1e-6)
+
+
+@given(st.lists(st.integers(0, 1 << 60) | st.integers(0, 3), min_size=2, max_size=40), st.integers(0, 1 << 32))
+def test_the_line_is_that_of_the_statisticians(values: list[int], seed: int) -> None:
+    t, y = np.cumsum(np.random.default_rng(seed).uniform(1e-6, 100, len(values))), np.array(values, dtype=np.float64)
+    assert theil_sen(t, y) == tuple(stats.theilslopes(y, t))
+
+
+@given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 0.01, 1.0]), min_size=1, max_size=40))
+def test_the_part_of_chance_is_that_of_the_statisticians(ps: list[float]) -> None:
+    assert discovery_chances(ps) == pytest.approx(list(stats.false_discovery_control(ps)))
 
 
 @given(st.lists(st.integers(0, 1 << 60), min_size=1, max_size=80), st.integers(0, 1 << 32))
