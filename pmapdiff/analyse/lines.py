@@ -58,8 +58,8 @@ def theil_sen(t: Values, y: Values) -> tuple[float, float, float, float]:
     later = spans > 0
     slopes = (y[:, None] - y)[later] / spans[later]
     slopes.sort()
-    slope = float(np.median(slopes))
     points, pairs = len(y), len(slopes)
+    slope = float(slopes[(pairs - 1) // 2] + slopes[pairs // 2]) / 2
     spread = _Z * math.sqrt((points * (points - 1) * (2 * points + 5) - _ties(t) - _ties(y)) / 18)
     low, high = max(round((pairs - spread) / 2) - 1, 0), min(round((pairs + spread) / 2), pairs - 1)
     return slope, float(np.median(y) - slope * np.median(t)), float(slopes[low]), float(slopes[high])

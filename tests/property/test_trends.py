@@ -20,21 +20,25 @@ _NAMES = [species.name for species in SPECIES]
 _CLASSIC = SPECIES[:6]
 
 
-@pytest.mark.parametrize(("factor", "count"), [(0.5, 60), (1.0, 200), (2.0, 60)])
+# That the rate does not matter, see below; half of it and double leave other noise.
+@pytest.mark.parametrize(("factor", "count"), [(0.5, 40), (1.0, 200), (2.0, 40)])
 def test_the_six_classic_series(factor: float, count: int) -> None:
-    tallies = [tally(species, count, _SEED, factor) for species in _CLASSIC]
+    tallies = [tally(species, count, _SEED, factor, ranks=False) for species in _CLASSIC]
     calm = [known for known in tallies if not known.species.leaks]
     assert all(known.share >= 0.98 for known in tallies if known.species.leaks), tallies
     assert sum(known.growing for known in calm) < 0.02 * count * len(calm), tallies
     if count >= 200:
         assert all(known.share < 0.02 for known in calm), tallies
-    # What a test of ranks alone makes of the same.
-    assert sum(known.mann_kendall for known in calm) > 0.3 * count * len(calm)
+
+
+def test_what_a_test_of_ranks_alone_makes_of_the_same() -> None:
+    calm = [tally(species, 20, _SEED) for species in _CLASSIC if not species.leaks]
+    assert sum(known.mann_kendall or 0 for known in calm) > 0.3 * 20 * len(calm)
 
 
 @pytest.mark.parametrize("species", SPECIES[6:], ids=_NAMES[6:])
 def test_harder_series(species: Species) -> None:
-    known = tally(species, 70, _SEED)
+    known = tally(species, 70, _SEED, ranks=False)
     assert known.share >= 0.93 if species.leaks else known.share < 0.02, known
 
 

@@ -109,12 +109,12 @@ def generate(species: Species, rng: np.random.Generator, factor: float = 1.0) ->
 
 @dataclass(frozen=True)
 class Tally:
-    """How many of `count` series of one kind were called growing, and how many a rising Mann-Kendall test (5 %) would."""
+    """How many of `count` series of one kind were called growing, and how many a rising Mann-Kendall test (5 %) would, if that was asked for."""
 
     species: Species
     count: int
     growing: int
-    mann_kendall: int
+    mann_kendall: int | None
 
     @property
     def share(self) -> float:
@@ -122,27 +122,27 @@ class Tally:
         return self.growing / self.count
 
 
-def tally(species: Species, count: int, seed: int, factor: float = 1.0) -> Tally:
+def tally(species: Species, count: int, seed: int, factor: float = 1.0, *, ranks: bool = True) -> Tally:
     """Judge so many series of a kind."""
     rng = np.random.default_rng([seed, *species.name.encode()])
     growing = ranked = 0
     for _ in range(count):
         t, y = generate(species, rng, factor)
         growing += judge(t, y, _LEAST_KIB).verdict is Verdict.GROWING
-        if np.ptp(y) > 0:
+        if ranks and np.ptp(y) > 0:
             test = stats.kendalltau(t, y)
             ranked += bool(test.statistic > 0 and test.pvalue < 0.05)
-    return Tally(species, count, growing, ranked)
+    return Tally(species, count, growing, ranked if ranks else None)
 
 
 def table(tallies: list[Tally]) -> str:
     """A row a kind, and how often something that does not leak was called growing."""
     lines = [f"{'series':22}{'leaks':>6}{'growing':>9}{'Mann-Kendall':>14}"]
     lines += [
-        f"{known.species.name:22}{'yes' if known.species.leaks else 'no':>6}{known.share:>9.1%}{known.mann_kendall / known.count:>14.1%}"
+        f"{known.species.name:22}{'yes' if known.species.leaks else 'no':>6}{known.share:>9.1%}{(known.mann_kendall or 0) / known.count:>14.1%}"
         for known in tallies
     ]
     calm = [known for known in tallies if not known.species.leaks]
     count = sum(known.count for known in calm)
-    lines.append(f"{'false alarms':28}{sum(k.growing for k in calm) / count:>9.1%}{sum(k.mann_kendall for k in calm) / count:>14.1%}")
+    lines.append(f"{'false alarms':28}{sum(k.growing for k in calm) / count:>9.1%}{sum(k.mann_kendall or 0 for k in calm) / count:>14.1%}")
     return "\n".join(lines)
