@@ -135,6 +135,7 @@ def at_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("at_terminal")
 def test_what_there_is_nothing_of_is_one_line(run: Runner) -> None:
+    run.db.unlink(missing_ok=True)
     run.here("browse").refused("there is no store at")
     Store.open(str(run.db), write=True)
     run.here("browse").refused("the store is empty: make a snapshot with `pmapdiff record`")
