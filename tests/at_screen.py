@@ -1,15 +1,17 @@
-"""`browse` without a terminal: keys are pressed, and what stands on the screen is read; and pictures of it for the documents."""
+"""`browse` without a terminal: keys are pressed, and what stands on the screen is read."""
 
 from __future__ import annotations
 
 import asyncio
-import re
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
 from programs.driver import PATIENCE_S
+from rich.text import Text
 from textual.pilot import Pilot
 
 from pmapdiff.browse.app import BrowseApp, Judge
@@ -19,8 +21,6 @@ from pmapdiff.browse.source import Source
 from pmapdiff.store import EVERYTHING, ProcessFilter, Store
 
 _T = TypeVar("_T")
-# What Textual has of the fonts of its pictures: they would be fetched.
-_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 class Session:
@@ -88,9 +88,10 @@ class Session:
         """The same as one text."""
         return "\n".join(line.rstrip() for line in self.lines)
 
-    def picture(self) -> str:
-        """The screen as SVG, which fetches nothing."""
-        return _FONTS.sub("", self.app.export_screenshot())
+    def styled(self) -> Text:
+        """The same with its colours."""
+        lines = (Text.assemble(*((segment.text, segment.style or "") for segment in strip)) for strip in self.app.screen._compositor.render_strips())
+        return Text("\n").join(lines)
 
 
 @asynccontextmanager
@@ -125,12 +126,15 @@ def at_screen(do: Callable[[Session], Awaitable[_T]], db: Path | str, **options:
     return asyncio.run(run())
 
 
-def write_browse_screenshot(db: Path, out: Path, keys: Sequence[str] = (), *, size: tuple[int, int] = (100, 30), judge: Judge | None = None) -> None:
-    """Write what `browse` shows after some keys (Textual's names: `enter`, `left`, `m`, …) as SVG, which fetches nothing."""
+def browse_screen(db: Path, keys: Sequence[str], *, size: tuple[int, int], judge: Judge | None = None) -> Text:
+    """What stands on the screen after some keys (Textual's names: `enter`, `left`, `m`, …), in colour."""
 
-    async def draw(session: Session) -> str:
+    async def look(session: Session) -> Text:
         await session.until(lambda: judge is None or session.app.verdicts.leaks is not None)
         await session.press(*keys)
-        return session.picture()
+        return session.styled()
 
-    out.write_text(at_screen(draw, db, size=size, judge=judge))
+    # Textual looks at it when an application is made.
+    with mock.patch.dict(os.environ):
+        os.environ.pop("NO_COLOR", None)
+        return at_screen(look, db, size=size, judge=judge)

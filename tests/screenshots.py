@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 import termios
+import time
 from collections.abc import Callable
 from fcntl import ioctl
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TypeAlias
+from unittest import mock
 
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
@@ -110,10 +112,15 @@ def terminal(name: str, command: str, *, columns: int = 80) -> str:
     """The screen after a command on the samples, as an SVG."""
     with embedding().session_folder() as folder:
         output = in_a_terminal(command, folder, columns)
+    return drawn(name, columns, Text("$ ", "bright_black") + Text(command), Text.from_ansi(output))
+
+
+def drawn(name: str, columns: int, *texts: Text) -> str:
+    """Texts on a terminal of so many columns, as an SVG."""
     with open(os.devnull, "w") as nowhere:
         console = Console(file=nowhere, record=True, width=columns, force_terminal=True, color_system="truecolor", legacy_windows=False)
-        console.print(Text("$ ", "bright_black") + Text(command), soft_wrap=False)
-        console.print(Text.from_ansi(output), soft_wrap=True, end="")
+        for number, text in enumerate(texts, 1):
+            console.print(text, soft_wrap=True, end="" if number == len(texts) else "\n")
     svg = console.export_svg(title="", theme=THEME, code_format=TERMINAL, unique_id=name)
     return "".join(f"{line.rstrip()}\n" for line in svg.splitlines() if line.strip())
 
@@ -135,6 +142,29 @@ def _history() -> str:
 @picture("leaks.svg")
 def _leaks() -> str:
     return terminal("leaks", f"{ORDERS} leaks --until '2026-11-23 02:48'")
+
+
+def browse(name: str, *keys: str, columns: int = 100, lines: int = 30) -> str:
+    """The screen of `browse` on the night of the orders service, after some keys (Textual's names)."""
+    from at_screen import browse_screen
+
+    from pmapdiff.cli.browse import judge
+    from pmapdiff.store import EVERYTHING
+
+    with embedding().session_folder() as folder, mock.patch.dict(os.environ, embedding().environment()):
+        time.tzset()
+        db = folder / "sample_snapshots" / "orders.db"
+        return drawn(name, columns, browse_screen(db, keys, size=(columns, lines), judge=partial(judge, str(db), EVERYTHING, None, None, None)))
+
+
+@picture("browse-processes.svg")
+def _browse_processes() -> str:
+    return browse("browse-processes", columns=130, lines=8)
+
+
+@picture("browse.svg")
+def _browse() -> str:
+    return browse("browse", "enter", "left_square_bracket", "m", "left_square_bracket", "left_square_bracket", "m", "left_square_bracket", "b")
 
 
 def report(*options: str) -> Callable[[Path], None]:

@@ -217,5 +217,6 @@ def columns_of(course: Course, window: Sequence[int], width: int) -> list[Column
         edges = [len(items) * i // width for i in range(width + 1)]
         parts = [items[a:b] for a, b in pairwise(edges)]
         return [Column(tuple(place for item in part for place in item.places), any(item.pause for item in part)) for part in parts]
-    wide = max(1, min(width // len(items), _WIDEST_BAR)) if items else 1
-    return [item for item in items for _ in range(wide if item.places else 1)]
+    # Of few each has several columns, some of them one more than others, so that all of the width is used.
+    width = min(width, len(items) * _WIDEST_BAR)
+    return [item for place, item in enumerate(items) for _ in range(width * place // len(items), width * (place + 1) // len(items))]

@@ -29,8 +29,8 @@ def strip(pieces: Sequence[Cell], width: int, over: Style | None = None) -> Stri
     """A line of text that is safe to print, cut and filled to the width; nothing in it is taken for markup."""
     segments = []
     for piece in pieces:
-        style = Style.parse(piece.style) if piece.style else Style.null()
-        segments.append(Segment(piece.text, style if over is None else style + over))
+        # Colours would be those of the ground there.
+        segments.append(Segment(piece.text, over or (Style.parse(piece.style) if piece.style else Style.null())))
     return Strip(segments, sum(cell_len(piece.text) for piece in pieces)).adjust_cell_length(width, over or Style.null())
 
 

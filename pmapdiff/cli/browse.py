@@ -47,7 +47,7 @@ def browse(
         from pmapdiff.browse.app import BrowseApp
     except ImportError as error:
         raise UsageError(f"browse needs Textual ({error}): pip install 'pmapdiff[tui]'") from None
-    from pmapdiff.api.look import DEFAULT_WITHIN, Span, classifier_of
+    from pmapdiff.api.look import Span, classifier_of
     from pmapdiff.browse.source import MOST_SNAPSHOTS, Source
     from pmapdiff.store import ProcessFilter, sqlite_path
 
@@ -65,8 +65,8 @@ def browse(
     since_us, until_us = Span(since, until).moments_us(store)
     path = sqlite_path(store.location)
     source = Source(store, wanted, since_us, until_us, classifier)
-    judge = partial(_judge, options.location, wanted, since, until, DEFAULT_WITHIN, buckets)
-    app = BrowseApp(source, printable(store.location if path is None else path.name), judge, follow=follow)
+    verdicts = partial(judge, options.location, wanted, since, until, buckets)
+    app = BrowseApp(source, printable(store.location if path is None else path.name), verdicts, follow=follow)
     # The mouse stays the terminal's, so that one can select and copy.
     app.run(mouse=False)
     if app.return_code:
@@ -85,6 +85,8 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _judge(location: str | None, wanted: ProcessFilter, since: str | None, until: str | None, within: str, buckets: str | None) -> Leaks:
-    """What `leaks` finds, in a process of its own."""
-    return look(Global(location), wanted, since, until, family=None, within=within, buckets=buckets)
+def judge(location: str | None, wanted: ProcessFilter, since: str | None, until: str | None, buckets: str | None) -> Leaks:
+    """What `leaks` finds, for a process of its own: it can be pickled by its name."""
+    from pmapdiff.api.look import DEFAULT_WITHIN
+
+    return look(Global(location), wanted, since, until, family=None, within=DEFAULT_WITHIN, buckets=buckets)

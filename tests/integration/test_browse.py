@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from at_screen import Session, at_screen, write_browse_screenshot
+from at_screen import Session, at_screen
 from programs import Runner
 from strategies import capture_of, file, make
 from textual.screen import Screen
@@ -504,7 +504,7 @@ def test_it_writes_nothing(redis: Path) -> None:
 
 
 def test_verdicts_are_those_of_leaks_and_can_be_read_in_depth(run: Runner, orders: Path) -> None:
-    from pmapdiff.cli.browse import _judge
+    from pmapdiff.cli.browse import judge
 
     found = run.here("leaks", "--format", "json").json["processes"]
     printed = run.here("leaks", "--pid", found[0]["pid"], env={"COLUMNS": "100"}).ok().out
@@ -526,8 +526,7 @@ def test_verdicts_are_those_of_leaks_and_can_be_read_in_depth(run: Runner, order
         await session.press("escape")
         assert isinstance(session.page, ProcessPage)
 
-    judge = partial(_judge, str(orders), ProcessFilter(), None, None, "90d", None)
-    at_screen(look, orders, size=(100, 40), judge=judge)
+    at_screen(look, orders, size=(100, 40), judge=partial(judge, str(orders), ProcessFilter(), None, None, None))
 
 
 # Strangers.
@@ -580,12 +579,3 @@ def test_names_are_shown_and_do_nothing(db: Path) -> None:
         assert "app.bell" not in str([segment.style.meta for segment in segments if segment.style is not None])
 
     at_screen(look, db, size=(160, 50))
-
-
-def test_a_picture_for_the_documents_asks_nobody_for_anything(redis: Path, tmp_path: Path) -> None:
-    out = tmp_path / "browse.svg"
-    write_browse_screenshot(redis, out, ["enter", "left"])
-    text = out.read_text()
-    assert "redis-server" in text.replace("&#160;", " ")
-    assert "url(" not in re.sub(r"url\(#", "", text)
-    assert "font-face" not in text
