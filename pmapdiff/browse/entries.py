@@ -16,7 +16,7 @@ from pmapdiff.report.base import View
 from pmapdiff.report.leak_shape import main_finding
 from pmapdiff.report.leak_words import counts_words, growth_words, style_of, what_words
 from pmapdiff.report.sparkline import sparkline, with_gaps
-from pmapdiff.report.table import Cell, Line, Sheet, cut_end, delta_cell
+from pmapdiff.report.table import Cell, Column, Line, Sheet, cut_end, delta_cell
 from pmapdiff.report.words import process_title
 from pmapdiff.store import ProcessSummary
 from pmapdiff.text import printable
@@ -150,11 +150,11 @@ def process_sheet(entries: Sequence[Entry], verdicts: Verdicts, view: View, sort
     several = len({entry.host for entry in entries}) > 1
     columns = [
         _Column("PID", lambda e: str(e.process.pid or "-"), sort="pid"),
-        _Column("Snaps", lambda e: f"{e.captures:,}", wide=True),
+        _Column("Snapshots", lambda e: f"{e.captures:,}", wide=True),
         _Column("Size", lambda e: format_kib(e.figure("size_kib")), wide=True),
         _Column("Rss", lambda e: format_kib(e.figure("rss_kib")), sort="rss"),
         _Column("Footprint", lambda e: format_kib(e.figure("footprint_kib")), sort="footprint"),
-        _Column("± first", lambda e: delta_cell(e.growth), sort="growth"),
+        _Column("±", lambda e: delta_cell(e.growth), sort="growth"),
         _Column("Over time", lambda e: sparkline(e.blocks, _WIDE_BLOCKS if view.is_wide else _NARROW_BLOCKS), left=True),
         _Column("Verdict", lambda e: _verdict(verdicts.get(e)), left=True, sort="verdict"),
         _Column("Growth", lambda e: _rate(verdicts.get(e)), wide=True),
@@ -166,7 +166,7 @@ def process_sheet(entries: Sequence[Entry], verdicts: Verdicts, view: View, sort
     header = [column.title + (_arrow(sort in _RISING, reverse=reverse) if column.sort == sort else "") for column in columns]
     ordered = sorted(entries, key=lambda entry: (*_order(entry, verdicts, sort), entry.process.pid, entry.host), reverse=reverse)
     lines = tuple(Line([column.cell(entry) for column in columns], entry) for entry in ordered)
-    return Sheet(tuple(header), frozenset(place for place, column in enumerate(columns) if column.left), lines)
+    return Sheet(tuple(Column(title, column.left) for title, column in zip(header, columns, strict=True)), lines)
 
 
 _RISING = ("pid", "name", "verdict")
@@ -256,7 +256,7 @@ def host_sheet(entries: Iterable[Entry], verdicts: Verdicts, query: str, sort: s
     rows.sort(key=lambda item: (item[0][place], item[0][0]), reverse=reverse)
     header = ["Processes", "Rss", "Footprint", "Last seen", "Growing", "Host"]
     header[(5, 2, 1, 0)[place]] += _arrow(sort == "name", reverse=reverse)
-    return Sheet(tuple(header), frozenset([3, 4, 5]), tuple(line for _, line in rows))
+    return Sheet(tuple(Column(title, place in (3, 4, 5)) for place, title in enumerate(header)), tuple(line for _, line in rows))
 
 
 def _sum(values: Sequence[int | None]) -> int | None:

@@ -9,14 +9,15 @@ from pmapdiff.compare import Change, Comparison, FamilyChange, ProcessComparison
 from pmapdiff.model import FIGURES, Figures, Mapping, Totals
 from pmapdiff.model.counters import subtract_figures, sum_figures
 from pmapdiff.model.mapping import known_perms
-from pmapdiff.report.account import account_of_changes, account_of_families, delta_cells, figures_shown
+from pmapdiff.report.account import account_of_changes, account_of_families, figures_shown
 from pmapdiff.report.base import View, figure_title
-from pmapdiff.report.rows import address_text
+from pmapdiff.report.figures import delta_cells, figure_columns, figures_to_show, size_cells
+from pmapdiff.report.rows import address_texts
 from pmapdiff.report.shape import ShownRow, figure_of, rows_for_people, summarise_families
-from pmapdiff.report.table import Cell, Line, Sheet
+from pmapdiff.report.table import Cell, Line, Sheet, worded
 from pmapdiff.report.words import caveats, change_words, effect_words, headline, region_name, snapshot_words
 from pmapdiff.text import decode, printable
-from pmapdiff.units import format_kib, plural
+from pmapdiff.units import plural
 
 # By what rows are ordered, besides the order of the report: by Rss, what came in before what went out.
 SORTS = ("rss", "size", "footprint", "dirty", "swap", "name")
@@ -67,7 +68,7 @@ class Families:
     def sheet(self, look: Look) -> Sheet:
         """As `compare --by family` has it."""
         figures = figures_shown([self.process], look.view)
-        account = account_of_families(summarise_families(self.process.families, look.view), self.process.families, figures)
+        account = account_of_families(summarise_families(self.process.families, look.view), self.process.families, figures, look.view)
         return _arranged(account, look, figures)
 
     def opened(self, line: Line) -> Level | None:
@@ -92,7 +93,7 @@ class Regions:
         process, family = self.process, self.family
         figures = figures_shown([process], look.view)
         if process.totals_before is None or process.totals_after is None:
-            return Sheet((), frozenset(), ())
+            return Sheet((), ())
         if family is None:
             before, after, delta, changes = process.totals_before, process.totals_after, process.delta, process.changes
         else:
@@ -128,18 +129,16 @@ class Alike:
 
     def sheet(self, look: Look) -> Sheet:
         """A row a region, with where it is."""
-        figures = _figures([(change.before, change.after) for change in self.row.changes], look)
+        changes = self.row.changes
+        figures = _figures([mapping for change in changes for mapping in (*change.before, *change.after)], look)
+        addresses = address_texts([(change.after or change.before)[0] for change in changes])
         lines = []
-        for change in self.row.changes:
-            place = [
-                Cell(change_words(change, narrow=True)),
-                Cell(known_perms(change.perms) or "-"),
-                Cell(address_text((change.after or change.before)[0])),
-            ]
+        for change, address in zip(changes, addresses, strict=True):
+            place = [Cell(change_words(change, narrow=True)), Cell(known_perms(change.perms) or "-"), Cell(address)]
             lines.append(Line([*delta_cells(change.delta, figures), *place, region_name(change)], ShownRow((change,), change.delta)))
         lines += [Line([]), Line([*delta_cells(self.row.delta, figures), "", "", "", "in all"])]
-        header = (*map(figure_title, figures), "Change", "Perms", "Address", "Mapping")
-        return _arranged(Sheet(header, frozenset(range(len(figures), len(header))), tuple(lines)), look, figures)
+        columns = (*figure_columns(figures, look.view.sort), worded("Change"), worded("Perms"), worded("Address"), worded("Mapping"))
+        return _arranged(Sheet(columns, tuple(lines)), look, figures)
 
     def opened(self, line: Line) -> Level | None:
         """What a row is made of."""
@@ -160,21 +159,19 @@ class Mappings:
     def sheet(self, look: Look) -> Sheet:
         """A row a mapping."""
         change = self.change
-        figures = _figures([(change.before, change.after)], look)
+        sides = [*(("before", mapping) for mapping in change.before), *(("after", mapping) for mapping in change.after)]
+        figures = _figures([mapping for _, mapping in sides], look)
         lines = []
-        for when, mappings in (("before", change.before), ("after", change.after)):
-            for mapping in mappings:
-                cells = [format_kib(figure_of(mapping.figures, name)) for name in figures]
-                place = [when, known_perms(mapping.perms) or "-", address_text(mapping), *([_offset(mapping)] if look.view.is_wide else [])]
-                lines.append(Line([*cells, *place, printable(decode(mapping.name)) or region_name(change)]))
+        for address, (when, mapping) in zip(address_texts([mapping for _, mapping in sides]), sides, strict=True):
+            place = [when, known_perms(mapping.perms) or "-", address, _offset(mapping)]
+            lines.append(Line([*size_cells(mapping.figures, figures), *place, printable(decode(mapping.name)) or region_name(change)]))
         lines = [line for line in lines if _has(line, look.query)]
-        blanks = [""] * (4 if look.view.is_wide else 3)
         lines += [
             Line([]),
-            Line([*delta_cells(change.delta, figures), *blanks, f"in all; family {printable(change.family)}: {change.family_reason}"]),
+            Line([*delta_cells(change.delta, figures, "bold"), *[""] * 4, f"in all; family {printable(change.family)}: {change.family_reason}"]),
         ]
-        header = (*map(figure_title, figures), "When", "Perms", "Address", *(["Offset"] if look.view.is_wide else []), "Mapping")
-        return Sheet(header, frozenset(range(len(figures), len(header))), tuple(lines))
+        place_columns = (worded("When"), worded("Perms"), worded("Address"), worded("Offset", extra=True), worded("Mapping"))
+        return Sheet((*figure_columns(figures, look.view.sort), *place_columns), tuple(lines))
 
     def opened(self, line: Line) -> Level | None:  # noqa: ARG002 - there is nothing below a mapping
         """Nothing."""
@@ -192,10 +189,8 @@ def _offset(mapping: Mapping) -> str:
     return "-" if mapping.offset is None else f"{mapping.offset:x}"
 
 
-def _figures(sides: Sequence[tuple[Sequence[Mapping], Sequence[Mapping]]], look: Look) -> tuple[str, ...]:
-    swap = any(figure_of(mapping.figures, "swap_kib") for side in sides for mappings in side for mapping in mappings)
-    size = ("size_kib",) if look.view.is_wide or not swap else ()
-    return (*size, "rss_kib", *(("pss_kib",) if look.view.is_wide else ()), "footprint_kib", "dirty_kib", *(("swap_kib",) if swap else ()))
+def _figures(mappings: Sequence[Mapping], look: Look) -> tuple[str, ...]:
+    return figures_to_show((Totals(1, mapping.figures) for mapping in mappings), look.view.sort)
 
 
 def _rest(whole: Figures, parts: Figures) -> Figures:
@@ -222,8 +217,7 @@ def _arranged(sheet: Sheet, look: Look, figures: Sequence[str]) -> Sheet:
         rest = sum_figures(line.of.delta for line in hidden if isinstance(line.of, ShownRow | FamilyChange))
         blanks = [""] * (len(sheet.header) - len(figures) - 1)
         body.append(Line([*delta_cells(rest, figures), *blanks, f"{plural(len(hidden), 'row')} without {printable(look.query)!r}"]))
-    header = list(sheet.header)
-    sorted_by = figure_title(f"{look.sort}_kib") if look.sort != "name" else header[-1]
-    if sorted_by in header:
-        header[header.index(sorted_by)] += "▲" if (look.sort == "name") != look.reverse else "▼"
-    return Sheet(tuple(header), sheet.left, (*head, *body, *(line for line in tail if line.of is None)))
+    sorted_by = figure_title(f"{look.sort}_kib") if look.sort != "name" else sheet.header[-1]
+    arrow = "▲" if (look.sort == "name") != look.reverse else "▼"
+    columns = [replace(column, title=column.title + arrow) if column.title == sorted_by else column for column in sheet.columns]
+    return Sheet(tuple(columns), (*head, *body, *(line for line in tail if line.of is None)))

@@ -17,7 +17,7 @@ from pmapdiff.browse.keys import ROWS, Key
 from pmapdiff.report.table import Cell, Columns, Cut, Line, Sheet, cells_of, cut_end, shorten
 
 _CURSOR = Style(reverse=True)
-EMPTY = Sheet((), frozenset(), ())
+EMPTY = Sheet((), ())
 
 
 def bindings(keys: Sequence[Key]) -> list[BindingType]:
@@ -54,7 +54,7 @@ class Rows(Widget, can_focus=True, inherit_bindings=False):
         super().__init__()
         self._has_cursor = cursor
         self._sheet = EMPTY
-        self._columns = Columns((), frozenset())
+        self._columns = Columns()
         self._cut: Cut = shorten
         self._at = 0
         self._top = 0
@@ -93,7 +93,7 @@ class Rows(Widget, can_focus=True, inherit_bindings=False):
         old, offset = self.line, self._at - self._top
         self._sheet, self._cut, self.note = sheet, cut, note
         rows = [cells_of(line.row) for line in sheet.lines if not self._is_text(line)]
-        self._columns = Columns.of(sheet.header, sheet.left, rows, max(self.size.width, 1))
+        self._columns = Columns.of(sheet.columns, rows, max(self.size.width, 1))
         if same is None:
             self._at, self._top = next((place for place, line in enumerate(sheet.lines) if line.of is not None), 0), 0
         elif old is not None and old.of is not None:

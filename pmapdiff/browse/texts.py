@@ -11,7 +11,7 @@ from pmapdiff.browse.keys import SECTIONS
 from pmapdiff.browse.page import Page
 from pmapdiff.browse.rows import Rows
 from pmapdiff.report.base import View, write_report
-from pmapdiff.report.table import Cell, Line, Sheet, wrapped
+from pmapdiff.report.table import Cell, Line, Sheet, worded, wrapped
 
 _INDENT = 17
 
@@ -32,7 +32,7 @@ class TextPage(Page):
     def redraw(self, *, keep: bool = True) -> None:
         """Write it anew."""
         lines = self._write(max(self.size.width, 20))
-        self.rows.show(Sheet(("",), frozenset([0]), tuple(Line([cell]) for cell in lines)), same=(lambda _a, _b: False) if keep else None)
+        self.rows.show(Sheet((worded(""),), tuple(Line([cell]) for cell in lines)), same=(lambda _a, _b: False) if keep else None)
 
 
 def help_lines(width: int) -> list[Cell]:

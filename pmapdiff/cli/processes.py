@@ -31,7 +31,9 @@ def processes(
     """List the processes in the store: size, Rss and footprint when last seen, how much they grew since first seen, and the longest read."""
     from pmapdiff.report import write_report
     from pmapdiff.report.shape import by_growth
+    from pmapdiff.report.table import ALL
     from pmapdiff.store import ProcessFilter, ProcessSummary
+    from pmapdiff.units import plural
 
     if sort not in _SORTS:
         raise UsageError(f"--sort {sort}: one of {', '.join(_SORTS)}")
@@ -53,4 +55,4 @@ def processes(
     limit = (_SHOWN if form == "text" else 0) if top is None else top
     write_report("processes", form, found[:limit] if limit else found, screen_view(), sys.stdout)
     if form == "text" and 0 < limit < len(found):
-        sys.stdout.write(f"{len(found) - limit:,} more: see them with --top 0\n")
+        sys.stdout.write(f"{plural(len(found) - limit, 'process', 'processes')} not shown: {ALL}\n")

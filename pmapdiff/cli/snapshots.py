@@ -20,6 +20,8 @@ def snapshots(
 ) -> None:
     """List the snapshots in the store, the newest last."""
     from pmapdiff.report import write_report
+    from pmapdiff.report.table import ALL
+    from pmapdiff.units import plural
 
     options: Global = context.obj
     store = options.open_store()
@@ -28,4 +30,4 @@ def snapshots(
     write_report("snapshots", form, found, screen_view(), sys.stdout)
     total = store.count_snapshots()
     if form == "text" and len(found) < total:
-        sys.stdout.write(f"{total - len(found):,} older ones: see them with --top 0\n")
+        sys.stdout.write(f"{plural(total - len(found), 'older snapshot')} not shown: {ALL}\n")

@@ -10,12 +10,13 @@ from pmapdiff.align import Match
 from pmapdiff.compare import Comparison, FamilyChange, ProcessComparison, family_changes
 from pmapdiff.model import Status
 from pmapdiff.model.counters import sum_figures
-from pmapdiff.report.account import account_of_changes, account_of_families, delta_cells, figures_shown
-from pmapdiff.report.base import MAIN_FIGURES, figure_title
+from pmapdiff.report.account import account_of_changes, account_of_families, by_figure, figures_shown
+from pmapdiff.report.base import MAIN_FIGURES
 from pmapdiff.report.family_text import write_rules
+from pmapdiff.report.figures import SHARE, change_shares, delta_cells, figure_columns
 from pmapdiff.report.page import Page, register_page
-from pmapdiff.report.shape import applied_rules, is_telling, rows_for_people, summarise_families, summarise_processes
-from pmapdiff.report.table import NOTE, Row
+from pmapdiff.report.shape import applied_rules, figure_of, is_telling, rows_for_people, summarise_families, summarise_processes
+from pmapdiff.report.table import ALL, HANGING, IN_FULL, NOTE, Column, Row, worded
 from pmapdiff.report.words import (
     caveats,
     effect_words,
@@ -36,13 +37,13 @@ _PROCESSES_IN_FULL = 2
 def write_comparison(result: Comparison, page: Page) -> None:
     """Which two snapshots, then for each process the headline, the changes and totals that add up."""
     view = page.view
-    page.wrapped(f"before  {snapshot_words(result.before)}", "", "", "        ")
-    page.wrapped(f"after   {snapshot_words(result.after)}", "", "", "        ")
+    page.wrapped(snapshot_words(result.before), "", "before  ", "        ")
+    page.wrapped(snapshot_words(result.after), "", "after   ", "        ")
     page.line()
     if view.by == "process":
         _write_processes(result, page)
     elif view.by == "family" and len(result.processes) > 1:
-        _write_families(family_changes(result.processes, result.families), figures_shown(result.processes, view), page)
+        _write_families(family_changes(result.processes, result.families), figures_shown(result.processes, page.view), page)
     else:
         _write_each(result, page)
 
@@ -67,16 +68,16 @@ def _write_each(result: Comparison, page: Page) -> None:
             _write_detail(process, page)
     if told and not in_full:
         page.line()
-        page.line(process_title(told[0].process), "bold")
+        page.wrapped(process_title(told[0].process), "bold", *HANGING)
         _write_detail(told[0], page)
     rest = len(told) - min(limit, len(told))
     unchanged = len(result.processes) - len(told) - len(unread)
     if told and several and (rest or unread or unchanged or not in_full):
         page.line()
     if told and not in_full:
-        page.wrapped("each in full: --top 0, or one of them: --pid")
+        page.wrapped(IN_FULL)
     if rest:
-        page.wrapped(f"{plural(rest, 'more process', 'more processes')} changed less: see them with --by process or --top 0")
+        page.wrapped(f"{plural(rest, 'process', 'processes')} that changed less not shown: --by process or --top 0 shows all")
     if unread:
         page.wrapped(without_table_words(unread))
     if several and unchanged:
@@ -93,18 +94,18 @@ def _is_told(process: ProcessComparison) -> bool:
 
 
 def _write_headline(sentence: str, page: Page) -> None:
-    """The answer, which must not be cut: what has no room goes into a second line."""
+    """The answer; where it takes two lines, the second says what most of it is."""
     first, separator, second = sentence.rpartition("; ")
     if page.view.width is None or not separator or cell_len(sentence) <= page.view.width:
-        return page.line(sentence, "bold")
-    page.line(f"{first};", "bold")
-    return page.line(f"  {second}", "bold")
+        return page.wrapped(sentence, "bold", *HANGING)
+    page.wrapped(f"{first};", "bold", *HANGING)
+    return page.wrapped(second, "bold", HANGING[1], HANGING[1])
 
 
 def _write_detail(process: ProcessComparison, page: Page) -> None:
     view = page.view
     if view.by == "family" and process.families:
-        _write_families(process.families, figures_shown([process], view), page)
+        _write_families(process.families, figures_shown([process], page.view), page)
     elif process.changes and (process.match not in (Match.NEW, Match.GONE) or view.top is not None):
         _write_changes(process, page)
 
@@ -114,15 +115,16 @@ def _write_changes(process: ProcessComparison, page: Page) -> None:
     assert process.totals_after is not None
     shown = rows_for_people(process, page.view, _ROWS if page.view.top is None else page.view.top)
     figures = figures_shown([process], page.view)
-    header, left, lines = account_of_changes(process.totals_before, process.totals_after, process.delta, shown, figures, page.view)
-    page.table(header, left, [line.row for line in lines])
-    page.wrapped(f"{plural(process.unchanged, 'mapping')} unchanged")
+    account = account_of_changes(process.totals_before, process.totals_after, process.delta, shown, figures, page.view)
+    page.table(account.columns, [line.row for line in account.lines])
+    left_out = f", {plural(len(shown.more.changes), 'change')} not shown: {ALL}" if shown.more.changes else ""
+    page.wrapped(f"{plural(process.unchanged, 'mapping')} unchanged{left_out}")
 
 
 def _write_families(families: Sequence[FamilyChange], figures: Sequence[str], page: Page) -> None:
     summary = summarise_families(families, page.view)
-    header, left, lines = account_of_families(summary, families, figures)
-    page.table(header, left, [line.row for line in lines])
+    account = account_of_families(summary, families, figures, page.view)
+    page.table(account.columns, [line.row for line in account.lines])
     if page.view.explain:
         write_rules(applied_rules(summary.shown), page)
 
@@ -130,11 +132,17 @@ def _write_families(families: Sequence[FamilyChange], figures: Sequence[str], pa
 def _write_processes(result: Comparison, page: Page) -> None:
     figures = figures_shown(result.processes, page.view)
     summary = summarise_processes(result, page.view)
-    rows: list[Row] = [[*delta_cells(p.delta, figures), f"{len(p.changes):,}", p.match.value, process_title(p.process)] for p in summary.shown]
+    rest = [sum_figures(p.delta for p in summary.hidden)] if summary.hidden else []
+    every = [*(p.delta for p in summary.shown), *rest]
+    bars = change_shares(by_figure(page.view, lambda name: [figure_of(delta, name) for delta in every]))
+    rows: list[Row] = [
+        [*delta_cells(p.delta, figures), share, f"{len(p.changes):,}", p.match.value, process_title(p.process)]
+        for p, share in zip(summary.shown, bars, strict=False)
+    ]
     if summary.hidden:
-        rows.append([*delta_cells(sum_figures(p.delta for p in summary.hidden), figures), "", "", f"{len(summary.hidden):,} changed less"])
+        rows.append([*delta_cells(rest[0], figures), bars[-1], "", "", f"{len(summary.hidden):,} changed less"])
     rows.append([])
-    rows.append([*delta_cells(summary.total, figures), "", "", "in all"])
-    page.table([*map(figure_title, figures), "Changes", "Match", "Process"], [len(figures) + 1, len(figures) + 2], rows)
+    rows.append([*delta_cells(summary.total, figures, "bold"), "", "", "", "in all"])
+    page.table([*figure_columns(figures, page.view.sort), SHARE, Column("Changes", spare=5), worded("Match"), worded("Process")], rows)
     if summary.without_table:
         page.wrapped(without_table_words(summary.without_table))

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pmapdiff.model import FIGURE_INDEX, Capture, Snapshot
+from pmapdiff.model import FIGURE_INDEX, Capture, Snapshot, Totals
 from pmapdiff.model.counters import sum_figures
 from pmapdiff.model.mapping import known_perms
-from pmapdiff.report.base import figure_title
-from pmapdiff.report.families import FamilySummary, summarise
+from pmapdiff.report.families import summarise
+from pmapdiff.report.figures import SHARE, figure_columns, figure_of_sort, figures_to_show, share_cell, size_cells
 from pmapdiff.report.page import Page
-from pmapdiff.report.rows import address_text, chosen_rows, names_of
-from pmapdiff.report.table import NOTE, Cell, Row, cut_end
+from pmapdiff.report.rows import address_texts, chosen_rows, names_of
+from pmapdiff.report.table import ALL, NOTE, Cell, Column, Row, cut_end, worded
 from pmapdiff.text import printable
-from pmapdiff.units import format_kib, plural
-
-_FIGURES = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", "swap_kib", "footprint_kib")
-_NARROWEST_REASON = 30
+from pmapdiff.units import plural
 
 
 def write_family_summary(snapshot: Snapshot, page: Page) -> None:
@@ -31,30 +28,22 @@ def write_family_summary(snapshot: Snapshot, page: Page) -> None:
         return
     shown = summary.families[: view.top] if view.top else summary.families
     hidden = summary.families[len(shown) :]
-    figures = [*_FIGURES]
-    # On a narrow terminal: first what is nothing, then what is most often much like its neighbour.
-    for name in (["swap_kib"] if not summary.totals.get("swap_kib") else []) + ["pss_kib"]:
-        if view.width is not None and _width(summary, figures) > view.width:
-            figures.remove(name)
-    indexes = [FIGURE_INDEX[name] for name in figures]
-    rows: list[Row] = [[str(row.totals.mappings), *(format_kib(row.totals.figures[i]) for i in indexes), row.family] for row in shown]
+    figures = figures_to_show([summary.totals], view.sort)
+    of_what = FIGURE_INDEX[figure_of_sort(view.sort)]
+    whole = summary.totals.figures[of_what] or 0
+
+    def row_of(totals: Totals, name: str) -> Row:
+        return [*size_cells(totals.figures, figures), share_cell(totals.figures[of_what], whole), f"{totals.mappings:,}", name]
+
+    rows = [row_of(row.totals, row.family) for row in shown]
     if hidden:
-        rest = sum_figures(row.totals.figures for row in hidden)
-        mappings = sum(row.totals.mappings for row in hidden)
-        rows.append([str(mappings), *(format_kib(rest[i]) for i in indexes), plural(len(hidden), "more family", "more families")])
+        rest = Totals(sum(row.totals.mappings for row in hidden), sum_figures(row.totals.figures for row in hidden))
+        rows.append(row_of(rest, plural(len(hidden), "more family", "more families")))
     rows.append([])
-    sums = [str(summary.totals.mappings), *(format_kib(summary.totals.figures[i]) for i in indexes)]
-    rows.append([*(Cell(text, "bold") for text in sums), "in all"])
-    page.table(["Count", *map(figure_title, figures), "Family"], [len(figures) + 1], rows)
+    rows.append([*size_cells(summary.totals.figures, figures, "bold"), "", Cell(f"{summary.totals.mappings:,}", "bold"), "in all"])
+    page.table([*figure_columns(figures, view.sort), SHARE, Column("Mappings", spare=5), worded("Family")], rows)
     if view.explain:
         write_rules((AppliedRule(str(part.totals.mappings), row.family, part.reason) for row in shown for part in row.rules), page)
-
-
-def _width(summary: FamilySummary, figures: Iterable[str]) -> int:
-    """How wide the table is with these figures."""
-    every = [summary.totals, *(row.totals for row in summary.families)]
-    numbers = sum(max(len(figure_title(name)), *(len(format_kib(totals.get(name))) for totals in every)) + 2 for name in figures)
-    return len("Count") + 2 + numbers + max((len(row.family) for row in summary.families), default=0)
 
 
 def write_explained_mappings(capture: Capture, page: Page) -> None:
@@ -64,19 +53,15 @@ def write_explained_mappings(capture: Capture, page: Page) -> None:
     wide = view.width is None or view.width >= 120
     names = names_of(capture.table.mappings)
     chosen = chosen_rows(capture, view)
-    header = ["Address", "Size", *(["Rss"] if wide else []), "Perms", "Family", "Mapping: why"]
+    figures = [name for name in ("size_kib", "rss_kib") if wide or name == "size_kib"]
     rows: list[Row] = []
-    for mapping, verdict in chosen:
+    for address, (mapping, verdict) in zip(address_texts([m for m, _ in chosen]), chosen, strict=True):
         name = printable(names[mapping])
         name = "" if name == "[anon]" or verdict.reason.startswith(f"{name}:") else f"{_end_of(name, 40 if wide else 16)}: "
-        size, rss = (mapping.figures[FIGURE_INDEX[name]] for name in ("size_kib", "rss_kib"))
-        numbers = ["-" if figure is None else str(figure) for figure in ([size, rss] if wide else [size])]
-        cells = [address_text(mapping), *numbers, known_perms(mapping.perms) or "-", verdict.family]
-        rows.append([*cells, f"{name}{verdict.reason}"])
-    count = len(header)
-    page.table(header, [0, count - 3, count - 2, count - 1], rows, cut=cut_end)
-    if len(chosen) < len(capture.table.mappings):
-        page.wrapped(f"{plural(len(capture.table.mappings) - len(chosen), 'mapping')} not shown: see them all with --top 0")
+        about = [known_perms(mapping.perms) or "-", verdict.family, f"{name}{verdict.reason}"]
+        rows.append([address, *size_cells(mapping.figures, figures), *about])
+    page.table([worded("Address"), *figure_columns(figures), worded("Perms"), worded("Family"), worded("Mapping: why")], rows, cut=cut_end)
+    write_left_out(len(capture.table.mappings) - len(chosen), page)
     if view.width is not None:
         counts: dict[tuple[str, str], int] = {}
         for _, verdict in chosen:
@@ -84,6 +69,12 @@ def write_explained_mappings(capture: Capture, page: Page) -> None:
         order = {family: place for place, family in enumerate(view.classifier.families)}
         ranked = sorted(counts.items(), key=lambda item: (order[item[0][0]], -item[1], item[0][1]))
         write_rules((AppliedRule(str(number), *verdict) for verdict, number in ranked), page)
+
+
+def write_left_out(mappings: int, page: Page) -> None:
+    """How many mappings have no row."""
+    if mappings:
+        page.wrapped(f"{plural(mappings, 'mapping')} not shown: {ALL}")
 
 
 def _end_of(name: str, width: int) -> str:
@@ -105,4 +96,4 @@ def write_rules(rules: Iterable[AppliedRule], page: Page) -> None:
     rows: list[Row] = [tuple(rule) for rule in rules]
     if rows:
         page.line()
-        page.table(["Count", "Family", "Rule"], [1, 2], rows, cut=None)
+        page.table([Column("Mappings"), worded("Family"), worded("Rule")], rows, cut=None)

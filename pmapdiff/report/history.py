@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pmapdiff.align import History, RegionHistory, Samples, ServiceHistory
+from pmapdiff.model import Totals
 from pmapdiff.model.mapping import known_perms
-from pmapdiff.report.base import MAIN_FIGURES, View, figure_title
+from pmapdiff.report.base import View, figure_title
+from pmapdiff.report.figures import figure_columns, figures_to_show
 from pmapdiff.report.page import Page, register_page
 from pmapdiff.report.regions import (
     change_of,
@@ -15,6 +17,7 @@ from pmapdiff.report.regions import (
     has_changed,
     largest,
     left_out_words,
+    most_varied,
     rows_of,
     service_title,
     sum_of,
@@ -22,7 +25,7 @@ from pmapdiff.report.regions import (
     value,
 )
 from pmapdiff.report.sparkline import gaps, sparkline, with_gaps
-from pmapdiff.report.table import NOTE, Row, delta_cell
+from pmapdiff.report.table import ALL, HANGING, NOTE, Cell, Column, Row, delta_cell, size_cell, worded
 from pmapdiff.report.words import AGAIN, again_words, capture_words, pause_words
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_short, plural
@@ -38,9 +41,10 @@ def write_history(result: History, page: Page) -> None:
     """One or two regions in full, a row a snapshot; of more a line each, those that changed most first; of many services only those."""
     figure = figure_name(page.view, result)
     number = sum(len(service.regions) for service in result.services)
+    services = sorted(result.services, key=lambda service: -most_varied(service, figure))
     if len(result.services) > _SERVICES:
         return _write_all_services(result, figure, page)
-    for count, service in enumerate(result.services):
+    for count, service in enumerate(services):
         if count:
             page.line()
         if number <= _IN_FULL and page.view.by != "family":
@@ -54,7 +58,7 @@ def write_history(result: History, page: Page) -> None:
 
 
 def _write_rows(rows: Sequence[Row], title: str, page: Page) -> None:
-    page.table(["First", "Most", "Last", "±", "Over time", title], [4, 5], rows)
+    page.table([Column("First", spare=2), Column("Most", spare=1), Column("Last"), Column("±"), worded("Over time", spare=3), worded(title)], rows)
 
 
 def _blocks(history: History, service: ServiceHistory, samples: Samples, figure: str, view: View) -> str:
@@ -76,8 +80,8 @@ def _heading(history: History, service: ServiceHistory, what: str = "") -> str:
 
 def _write_in_full(history: History, service: ServiceHistory, known: RegionHistory, figure: str, page: Page) -> None:
     label = known.region.label
-    page.line(_heading(history, service), "bold")
-    page.line(f"{printable(label.name)}  {known_perms(label.perms) or '-'}  {label.family}  {known.id}", "bold")
+    page.wrapped(_heading(history, service), "bold", *HANGING)
+    page.wrapped(f"{printable(label.name)}  {known_perms(label.perms) or '-'}  {label.family}  {known.id}", "bold", *HANGING)
     if known.region.possibly:
         page.wrapped("note: that this is one region throughout is in part a guess", "yellow", *NOTE)
     blocks = _blocks(history, service, known.samples, figure, page.view)
@@ -88,7 +92,7 @@ def _write_in_full(history: History, service: ServiceHistory, known: RegionHisto
 
 
 def _write_steps(history: History, service: ServiceHistory, samples: Samples, page: Page) -> None:
-    figures = [f for f in MAIN_FIGURES if f != "swap_kib" or any(value(s, f) for s in samples.distinct())]
+    figures = figures_to_show(Totals(sample.mappings, sample.figures) for sample in samples.distinct())
     restarts = service.restarts()
     steps = service.lifetime
     late = gaps([history.snapshots[step].taken_at_us for step in steps])
@@ -106,20 +110,19 @@ def _write_steps(history: History, service: ServiceHistory, samples: Samples, pa
         elif sample is not None and before is not None and not before.mappings:
             note = note or "new"
         number = str(ref.id) if ref.id is not None else str(step + 1)
-        cells = [format_kib(value(sample, f)) for f in figures]
-        rows.append([number, format_moment_short(ref.taken_at_us), *cells, "-" if sample is None else f"{sample.mappings:,}", note])
-    header = ["#", "Taken at", *map(figure_title, figures), "Maps", ""]
-    page.table(header, [1, len(header) - 1], rows)
+        cells = [size_cell(value(sample, f)) for f in figures]
+        rows.append([number, format_moment_short(ref.taken_at_us), *cells, "-" if sample is None else f"{sample.mappings:,}", Cell(note, "yellow")])
+    page.table([Column("#"), worded("Taken at"), *figure_columns(figures), Column("Mappings", spare=5), worded("")], rows)
 
 
 def _write_overview(history: History, service: ServiceHistory, figure: str, page: Page) -> None:
     found = rows_of(service, page.view, figure, _ROWS if page.view.top is None else page.view.top)
-    page.line(_heading(history, service, f"{figure_title(figure)} over "), "bold")
+    page.wrapped(_heading(history, service, f"{figure_title(figure)} over "), "bold", *HANGING)
     rows = [_overview_row(history, service, row.samples, figure, page.view, row.name) for row in found.rows]
     if found.hidden or found.unchanged:
         rows.append(_overview_row(history, service, found.rest, figure, page.view, left_out_words(found)))
     total = sum_of(service, [known.samples for known in service.regions])
-    rows += [[], _overview_row(history, service, total, figure, page.view, "in all")]
+    rows += [[], _overview_row(history, service, total, figure, page.view, "in all", "bold")]
     _write_rows(rows, "Family" if page.view.by == "family" else "Mapping", page)
 
 
@@ -139,18 +142,11 @@ def _write_all_services(history: History, figure: str, page: Page) -> None:
     _write_rows(rows, "Process: family" if page.view.by == "family" else "Process: mapping", page)
     rest = sum(len(service.regions) for service in history.services) - len(shown)
     if rest:
-        page.wrapped(f"{plural(rest, 'more region')}: --top N; of one service: --pid or --name")
+        page.wrapped(f"{plural(rest, 'region')} not shown: {ALL}; those of one service: --pid or --name")
 
 
-def _overview_row(history: History, service: ServiceHistory, samples: Samples, figure: str, view: View, name: str) -> Row:
+def _overview_row(history: History, service: ServiceHistory, samples: Samples, figure: str, view: View, name: str, style: str = "") -> Row:
     known = [v for sample in samples.distinct() if (v := value(sample, figure)) is not None]
-    first, last = (known[0], known[-1]) if known else (None, None)
-    most = max(known) if known else None
-    return [
-        format_kib(first),
-        format_kib(most),
-        format_kib(last),
-        delta_cell(change_of(samples, figure)),
-        _blocks(history, service, samples, figure, view),
-        name,
-    ]
+    ends = (known[0], max(known), known[-1]) if known else (None, None, None)
+    delta = delta_cell(change_of(samples, figure), style)
+    return [*(size_cell(kib, style) for kib in ends), delta, _blocks(history, service, samples, figure, view), name]

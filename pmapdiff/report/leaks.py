@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from rich.cells import cell_len
 
@@ -18,14 +19,15 @@ from pmapdiff.report.leak_words import (
     headline,
     limit_sentence,
     limit_words,
+    on_host,
     style_of,
-    suspect_title,
     what_words,
 )
 from pmapdiff.report.leaks_depth import write_depth
 from pmapdiff.report.page import Page, register_page
 from pmapdiff.report.sparkline import sparkline, with_gaps
-from pmapdiff.report.table import NOTE, Cell, Row, Under, cut_end
+from pmapdiff.report.table import ALL, NOTE, Cell, Column, Row, Under, cut_end, delta_cell, shorten
+from pmapdiff.report.words import process_title
 from pmapdiff.text import printable
 from pmapdiff.units import format_moment_short
 
@@ -55,9 +57,9 @@ def _write_ranking(leaks: Leaks, page: Page) -> None:
     kept = {id(suspect) for suspect in shown}
     left = [suspect for suspect in leaks.processes if id(suspect) not in kept]
     if left:
-        page.wrapped(f"{counts_words(left)} not shown: --top 0 shows all" if shown else "each of them: --top 0")
+        page.wrapped(f"{counts_words(left)} not shown: {ALL}" if shown else "each of them: --top 0")
     if any(suspect.findings for suspect in leaks.processes):
-        page.wrapped("one of them in depth: --pid PID, or --name REGEX")
+        page.wrapped("one of them in depth: --pid or --name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +74,29 @@ def _columns(leaks: Leaks, shown: Sequence[Suspect], view: View) -> list[_Column
     wide = view.width is None or view.width >= _WIDE
     moment = _moments(leaks, full=view.width is None)
     blocks = _WIDE_BLOCKS if wide else _NARROW_BLOCKS
+
+    def title(suspect: Suspect) -> str:
+        # A host may be cut at the end; the pid is what one looks further with, so of a long name the middle goes.
+        known = process_title(suspect.process)
+        return on_host(known if wide else shorten(known, _NAME), suspect.host, leaks)
+
     columns = {
         "verdict": _Column("Verdict", lambda s, _: Cell(s.verdict.value, style_of(s.verdict, urgent=s.urgent)), left=True),
         "growth": _Column("Growth", lambda s, f: growth_words(*_series(s, f), short=True, margin=wide)),
         "since": _Column("Since", lambda s, f: moment(_series(s, f)[0].onset_us), left=True),
-        "grew": _Column("Grew", lambda s, f: delta_words(*_series(s, f), short=True)),
+        "grew": _Column("±", lambda s, f: _delta(*_series(s, f))),
         "full": _Column("Full", lambda s, _: _limit(s), left=True),
         "blocks": _Column("Over time", lambda s, _: sparkline(with_gaps(s.series, s.moments_us), blocks), left=True),
         "what": _Column("What", lambda s, f: _what(s, f, None if view.width is None else _WHAT), left=True),
-        "process": _Column("Process", lambda s, _: suspect_title(s, leaks), left=True),
+        "process": _Column("Process", lambda s, _: title(s), left=True),
     }
-    # The pid is what one looks further with, so it is not cut for anything else.
-    room = min(max(cell_len(suspect_title(suspect, leaks)) for suspect in shown), _NAME)
+    room = min(max(cell_len(title(suspect)) for suspect in shown), _NAME)
     for name in ("full", "what", "blocks"):
         if view.width is None or _width([*columns.values()], shown) + room <= view.width:
             break
         del columns[name]
         if name == "what":
-            columns["process"] = _Column(
-                "Process: family", lambda s, f: suspect_title(s, leaks) + (f": {printable(f.family)}" if f else ""), left=True
-            )
+            columns["process"] = _Column("Process: family", lambda s, f: title(s) + (f": {printable(f.family)}" if f else ""), left=True)
     return [*columns.values()]
 
 
@@ -108,6 +113,11 @@ def _text(cell: Cell | str) -> str:
 def _series(suspect: Suspect, finding: Finding | None) -> tuple[Trend, Figure]:
     """What a row is about: the main finding, or else the process as a whole."""
     return (suspect.trend, suspect.figure) if finding is None else (finding.trend, finding.figure)
+
+
+def _delta(trend: Trend, figure: Figure) -> Cell:
+    """How much since then, in the colours that differences have everywhere."""
+    return Cell(delta_words(trend, figure, short=True), "" if not isfinite(trend.delta) else delta_cell(round(trend.delta)).style)
 
 
 def _limit(suspect: Suspect) -> str:
@@ -149,8 +159,7 @@ def _write_rows(leaks: Leaks, shown: Sequence[Suspect], page: Page) -> None:
     for suspect in shown:
         rows.append([column.cell(suspect, main_finding(suspect)) for column in columns])
         rows += _under(suspect, titles)
-    left = frozenset(place for place, column in enumerate(columns) if column.left)
-    page.table([column.title for column in columns], left, rows, cut=cut_end)
+    page.table([Column(column.title, column.left) for column in columns], rows, cut=cut_end)
 
 
 def _under(suspect: Suspect, titles: Collection[str]) -> Iterator[Under]:

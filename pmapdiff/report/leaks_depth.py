@@ -22,9 +22,9 @@ from pmapdiff.report.leak_words import (
 )
 from pmapdiff.report.page import Page
 from pmapdiff.report.sparkline import sparkline, with_gaps
-from pmapdiff.report.table import NOTE, Cell, Row
+from pmapdiff.report.table import NOTE, Column, Row, delta_cell, size_cell, worded
 from pmapdiff.text import printable
-from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_short
+from pmapdiff.units import format_duration, format_moment_short
 
 _WIDEST_BLOCKS = 150
 _ITEM = ("  - ", "    ")
@@ -103,15 +103,12 @@ def _write_siblings(leaks: Leaks, siblings: Sequence[Sibling], page: Page) -> No
     page.line("others of the same service or name, at an age that both had", "bold")
     rows: list[Row] = []
     for sibling in siblings:
-        grew = format_delta_kib(sibling.grown_kib), format_delta_kib(sibling.ours_grown_kib)
         rows.append(
             [
                 format_duration(sibling.age_hours * 3600),
-                format_kib(sibling.footprint_kib),
-                grew[0],
-                format_kib(sibling.ours_kib),
-                Cell(grew[1], "red" if sibling.ours_grown_kib > sibling.grown_kib else ""),
+                *(size_cell(sibling.footprint_kib), delta_cell(sibling.grown_kib)),
+                *(size_cell(sibling.ours_kib), delta_cell(sibling.ours_grown_kib)),
                 f"{sibling_title(sibling, leaks)}, {sibling.verdict.value}",
             ]
         )
-    page.table(["Age", "Footprint", "Grew", "This one", "Grew", "Other"], [5], rows)
+    page.table([Column("Age"), Column("Footprint"), Column("±"), Column("This one"), Column("±"), worded("Other")], rows)

@@ -11,7 +11,7 @@ from html import escape
 from typing import Any, TextIO
 
 from pmapdiff.report.base import View, load_forms, register
-from pmapdiff.report.table import Cell, Cut, Row, Under, cut_end, paint, shorten, wrapped, write_table
+from pmapdiff.report.table import Cell, Column, Cut, Row, Under, cut_end, paint, shorten, wrapped, write_table
 
 
 class Page(ABC):
@@ -33,8 +33,8 @@ class Page(ABC):
         """One line in which every character stands above or below another one."""
 
     @abstractmethod
-    def table(self, header: Sequence[str], left: Iterable[int], rows: Iterable[Row | Under], cut: Cut | None = shorten) -> None:
-        """Rows under a header; columns in `left` are aligned to the left, the last one takes what is left of the width.
+    def table(self, columns: Sequence[Column], rows: Iterable[Row | Under], cut: Cut | None = shorten) -> None:
+        """Rows of a cell for each column; the last column, of names, takes what is left of the width.
 
         What has no room there is cut by `cut`, or, without it, goes on below. A row that is empty becomes a rule under the numbers above it.
         """
@@ -50,7 +50,7 @@ class TextPage(Page):
     def line(self, text: str = "", style: str = "") -> None:
         """See `Page`."""
         width = self.view.width
-        self._out.write(paint(text if width is None else cut_end(text, width), style, self.view) + "\n")
+        self._out.write(paint((text if width is None else cut_end(text, width)).rstrip(), style, self.view) + "\n")
 
     def wrapped(self, text: str, style: str = "", first: str = "", rest: str = "") -> None:
         """See `Page`."""
@@ -59,11 +59,11 @@ class TextPage(Page):
 
     def fixed(self, text: str) -> None:
         """See `Page`."""
-        self.line(text.rstrip())
+        self.line(text)
 
-    def table(self, header: Sequence[str], left: Iterable[int], rows: Iterable[Row | Under], cut: Cut | None = shorten) -> None:
+    def table(self, columns: Sequence[Column], rows: Iterable[Row | Under], cut: Cut | None = shorten) -> None:
         """See `Page`."""
-        write_table(header, frozenset(left), rows, self.view, self._out, cut)
+        write_table(columns, rows, self.view, self._out, cut)
 
 
 # Hues that can be read on white and on black.
@@ -96,13 +96,12 @@ class HtmlPage(Page):
         """See `Page`."""
         self._add(text, "font-family:monospace", "white-space:pre")
 
-    def table(self, header: Sequence[str], left: Iterable[int], rows: Iterable[Row | Under], cut: Cut | None = shorten) -> None:  # noqa: ARG002 - nothing is cut
+    def table(self, columns: Sequence[Column], rows: Iterable[Row | Under], cut: Cut | None = shorten) -> None:  # noqa: ARG002 - nothing is cut
         """See `Page`."""
-        left = frozenset(left)
-        last = len(header) - 1
-        looks = [_NUMBER if i not in left else _NAME if i == last else _TEXT for i in range(len(header))]
-        head = "".join(f'<th style="{look}">{escape(title)}</th>' for title, look in zip(header, looks, strict=True))
-        body = "".join(f"<tr>{_row(row, looks, left)}</tr>" for row in rows)
+        last = len(columns) - 1
+        looks = [_NUMBER if not column.left else _NAME if i == last else _TEXT for i, column in enumerate(columns)]
+        head = "".join(f'<th style="{look}">{escape(column.title)}</th>' for column, look in zip(columns, looks, strict=True))
+        body = "".join(f"<tr>{_row(row, looks)}</tr>" for row in rows)
         self._parts.append(f'<table style="border-collapse:collapse;margin:0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
     def html(self) -> str:
@@ -113,11 +112,11 @@ class HtmlPage(Page):
         self._parts.append(f"<div{_attribute(*css)}>{escape(text)}</div>")
 
 
-def _row(row: Row | Under, looks: Sequence[str], left: frozenset[int]) -> str:
+def _row(row: Row | Under, looks: Sequence[str]) -> str:
     if isinstance(row, Under):
         return f'<td colspan="{len(looks)}"{_attribute("padding:0 0 0 2ch;border:0;text-align:left", _css(row.style))}>{escape(row.text)}</td>'
     if not row:
-        return "".join('<td style="border:0;padding:0"></td>' if i in left else f'<td style="{_RULE}"></td>' for i in range(len(looks)))
+        return "".join('<td style="border:0;padding:0"></td>' if look != _NUMBER else f'<td style="{_RULE}"></td>' for look in looks)
     cells = [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
     return "".join(f"<td{_attribute(look, _css(cell.style))}>{escape(cell.text)}</td>" for cell, look in zip(cells, looks, strict=True))
 

@@ -17,6 +17,7 @@ from pmapdiff.units import plural
 
 _ADDRESS = re.compile(r"(?:0x)?([0-9a-f]{4,16})(?:-(?:0x)?[0-9a-f]{4,17})?", re.ASCII | re.IGNORECASE)
 _ID = re.compile(r"(?:0x)?([0-9a-f]{1,16})@([0-9]{1,18})", re.ASCII)
+_HANDFUL = 8
 _FIGURES = ("footprint", "rss", "size")
 
 
@@ -121,6 +122,12 @@ def swing(samples: Samples, figure: str) -> int:
     return max(known) - min(known) if known else 0
 
 
+def most_varied(service: ServiceHistory, figure: str) -> int:
+    """How far a figure of a whole service went up and down, in KiB."""
+    known = [v for totals in service.totals if totals is not None and (v := totals.get(figure)) is not None]
+    return max(known) - min(known) if known else 0
+
+
 def has_changed(samples: Samples) -> bool:
     """Whether its number of mappings or one of the main figures is not the same throughout."""
     known = ((sample.mappings, *(value(sample, figure) for figure in MAIN_FIGURES)) for sample in samples.distinct())
@@ -169,10 +176,13 @@ def rows_of(service: ServiceHistory, view: View, figure: str, top: int) -> Serie
         for name, members in groups.items()
     ]
     changed = [row for row in rows if has_changed(row.samples)]
-    # A handful is shown whether it changed or not, and so is a number that was asked for.
-    candidates = (
-        rows if view.threshold_kib <= 0 and (len(rows) <= top or view.top is not None) else [row for row in changed if _is_large(row.samples, view)]
-    )
+    candidates = [row for row in changed if _is_large(row.samples, view)]
+    if view.threshold_kib <= 0 and (len(rows) <= _HANDFUL or view.top is not None):
+        # A handful is shown whether it changed or not, and so is a number that was asked for.
+        candidates = rows
+    elif view.top is None:
+        # Row upon row of equal figures is what nobody wants to read.
+        candidates = [row for row in candidates if swing(row.samples, figure)] or candidates
     candidates = sorted(candidates, key=lambda row: _order(row, view, figure))
     # A row that says that there is one more takes the room of that one.
     shown = candidates[:top] if top and (view.top is not None or len(candidates) > top + 1) else candidates

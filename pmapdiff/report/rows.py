@@ -16,9 +16,10 @@ def names_of(mappings: Sequence[Mapping]) -> dict[Mapping, str]:
     return {m: display_name(m, mappings[owners[i]] if i in owners else None) for i, m in enumerate(mappings)}
 
 
-def address_text(mapping: Mapping) -> str:
-    """The address of a mapping as pmap prints it; `-` of a sum, which has none."""
-    return "-" if mapping.is_sum else f"{mapping.start:016x}"
+def address_texts(mappings: Sequence[Mapping]) -> list[str]:
+    """The addresses of mappings, all of one length; `-` of a sum, which has none."""
+    digits = max((len(f"{m.start:x}") for m in mappings if not m.is_sum), default=0)
+    return ["-" if m.is_sum else f"{m.start:0{digits}x}" for m in mappings]
 
 
 def chosen_rows(capture: Capture, view: View) -> list[tuple[Mapping, Verdict]]:

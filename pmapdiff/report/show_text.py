@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pmapdiff.model import FIGURE_INDEX, Capture, Snapshot
 from pmapdiff.model.mapping import known_perms
-from pmapdiff.report.base import figure_title
-from pmapdiff.report.family_text import write_explained_mappings, write_family_summary
+from pmapdiff.report.family_text import write_explained_mappings, write_family_summary, write_left_out
+from pmapdiff.report.figures import SHARE, figure_columns, figure_of_sort, figures_to_show, share_cell, size_cells
 from pmapdiff.report.page import Page, register_page
-from pmapdiff.report.rows import address_text, chosen_rows, names_of
-from pmapdiff.report.table import NOTE, Cell, Row
+from pmapdiff.report.rows import address_texts, chosen_rows, names_of
+from pmapdiff.report.table import HANGING, NOTE, Row, worded
 from pmapdiff.report.words import process_title, snapshot_words, table_notes
 from pmapdiff.text import printable
 from pmapdiff.units import format_us, plural
@@ -18,7 +18,7 @@ from pmapdiff.units import format_us, plural
 def write_snapshot(result: Snapshot, page: Page) -> None:
     """The tables of a snapshot, as pmap prints them: a row a mapping, then the totals."""
     view = page.view
-    page.wrapped(snapshot_words(result.ref), "", "", "  ")
+    page.wrapped(snapshot_words(result.ref), "", *HANGING)
     if view.by == "family":
         page.line()
         write_family_summary(result, page)
@@ -44,30 +44,20 @@ def write_snapshot(result: Snapshot, page: Page) -> None:
 
 def _write_mappings(capture: Capture, page: Page) -> None:
     assert capture.table is not None
-    wide = page.view.is_wide
     totals = capture.sums or capture.table.totals
-    swap = ("swap_kib",) if totals.get("swap_kib") else ()
-    figures = ("size_kib", "rss_kib", "pss_kib", "dirty_kib", *swap, *(("anonymous_kib",) if wide else ()))
-    indexes = [FIGURE_INDEX[name] for name in figures]
+    figures = figures_to_show([totals], page.view.sort)
     chosen = chosen_rows(capture, page.view)
+    of_what = FIGURE_INDEX[figure_of_sort(page.view.sort)]
     rows: list[Row] = []
     names = names_of(capture.table.mappings)
-    for mapping, verdict in chosen:
+    for address, (mapping, verdict) in zip(address_texts([m for m, _ in chosen]), chosen, strict=True):
         values = mapping.figures
-        cells: list[Cell | str] = [address_text(mapping), *(_plain(values[i]) for i in indexes), known_perms(mapping.perms) or "-"]
-        if wide:
-            cells += ["-" if mapping.offset is None else f"{mapping.offset:x}", verdict.family]
-        rows.append([*cells, printable(names[mapping])])
+        share = share_cell(values[of_what], totals.figures[of_what] or 0)
+        offset = "-" if mapping.offset is None else f"{mapping.offset:x}"
+        about = [known_perms(mapping.perms) or "-", offset, verdict.family, printable(names[mapping])]
+        rows.append([address, *size_cells(values, figures), share, *about])
     rows.append([])
-    blanks = ["", "", ""] if wide else [""]
-    rows.append([Cell("total KiB", "bold"), *(Cell(_plain(totals.figures[i]), "bold") for i in indexes), *blanks, plural(totals.mappings, "mapping")])
-    titles = [*map(figure_title, figures)]
-    header = ["Address", *titles, "Perms", *(["Offset", "Family"] if wide else []), "Mapping"]
-    left = {0, len(header) - 1, len(titles) + 1} | ({len(header) - 2} if wide else set())
-    page.table(header, left, rows)
-    if len(chosen) < totals.mappings:
-        page.wrapped(f"{plural(totals.mappings - len(chosen), 'mapping')} not shown: see them all with --top 0")
-
-
-def _plain(kib: int | None) -> str:
-    return "-" if kib is None else str(kib)
+    rows.append(["", *size_cells(totals.figures, figures, "bold"), "", "", "", "", f"in all, {plural(totals.mappings, 'mapping')}"])
+    columns = [worded("Address"), *figure_columns(figures, page.view.sort), SHARE, worded("Perms"), worded("Offset", extra=True, spare=4)]
+    page.table([*columns, worded("Family", extra=True, spare=3), worded("Mapping")], rows)
+    write_left_out(totals.mappings - len(chosen), page)

@@ -1,4 +1,4 @@
-"""A series of figures as a line of blocks, gaps left blank."""
+"""Figures as blocks: a series as a line of them, gaps left blank; a part of a whole as a bar."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import pairwise
 from statistics import median
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+_EIGHTHS = " ▏▎▍▌▋▊▉"
 # Further apart than this many usual intervals, there is a gap between two snapshots.
 _GAP_INTERVALS = 2.5
 
@@ -44,13 +45,16 @@ def scale(values: Sequence[int | None]) -> tuple[float, float]:
     return floor, floor + max(high - floor, abs(high) / 10)
 
 
-def chart(values: Sequence[int | None], height: int) -> list[str]:
-    """The values as bars, a column each, in so many lines of blocks, the uppermost first. None is blank."""
+def chart(values: Sequence[int | None], height: int, every: Sequence[int | None] | None = None) -> list[str]:
+    """The values as bars, a column each, in so many lines of blocks, the uppermost first. None is blank.
+
+    The scale is that of `every` value, if given.
+    """
     known = [value for value in values if value is not None]
     if not known:
         return [" " * len(values)] * height
     levels = 8 * height - 1
-    floor, most = scale(values)
+    floor, most = scale(values if every is None else every)
     if floor == most:
         # What does not change lies in the middle; nothing at all at the bottom.
         tops = [None if value is None else levels // 2 if most else 0 for value in values]
@@ -63,8 +67,20 @@ def chart(values: Sequence[int | None], height: int) -> list[str]:
 
 
 def sparkline(values: Sequence[int | None], width: int) -> str:
-    """The values as one line of blocks, at most `width` of them: then each stands for the largest of several. None is blank."""
+    """The values as one line of blocks, at most `width` of them: then each stands for the largest of several. None is blank.
+
+    The scale is that of all values: the same series must not look like another one on a wider terminal.
+    """
+    shown = values
     if len(values) > width:
         edges = [len(values) * i // width for i in range(width + 1)]
-        values = [max((v for v in values[a:b] if v is not None), default=None) for a, b in pairwise(edges)]
-    return chart(values, 1)[0]
+        shown = [max((v for v in values[a:b] if v is not None), default=None) for a, b in pairwise(edges)]
+    return chart(shown, 1, values)[0]
+
+
+def bar(part: float, width: int) -> str:
+    """A part of a whole (0 to 1, signs do not count) as a bar of at most `width` columns; what is there at all is seen."""
+    eighths = min(round(abs(part) * width * 8), width * 8)
+    if not eighths:
+        eighths = 1 if part else 0
+    return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()

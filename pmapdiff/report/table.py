@@ -1,4 +1,4 @@
-"""Aligned columns for terminals: numbers to the right, names last and cut in the middle, nothing wraps.
+"""Aligned columns for terminals: numbers to the right, names last and cut in the middle, nothing wraps, what has no room is left out.
 
 Not rich's Table: it takes 0.4 ms a row, and a process may have 65,000 mappings. Cell widths and styles are rich's.
 """
@@ -15,12 +15,35 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from pmapdiff.report.base import View
-from pmapdiff.units import format_delta_kib
+from pmapdiff.units import format_delta_kib, format_kib
 
-GAP = "  "
-_NARROWEST_NAME = 20
+_GAP = "  "
+# What the last column keeps before it gives room to what can be done without.
+_COMFORTABLE_NAME = 42
+_NARROWEST_WORDS = 6
 # A space where a line may end: not before a unit or the time of a date.
 _SPACE = re.compile(r" (?!(?:[KMGTP]iB(?:/\w+)?|%|s|min|h|d|\d\d:\d\d:\d\d)(?:[\s,;:)]|$))")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The head of a column. Numbers stand on the right, words (`left`) on the left.
+
+    Where there is no room, columns that can be spared are left out, the one with the largest number first (0: it stays). An `extra` one is shown
+    only where there is room to waste: on a terminal whose last column is not cramped by it. `room` is what the last column asks for before others
+    are spared.
+    """
+
+    title: str
+    left: bool = False
+    spare: int = 0
+    extra: bool = False
+    room: int = 20
+
+
+def worded(title: str, *, spare: int = 0, extra: bool = False, room: int = 20) -> Column:
+    """A column of words."""
+    return Column(title, True, spare, extra, room)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +57,10 @@ class Cell:
 Row = Sequence[Cell | str]
 # The indents of what is said of what stands above.
 NOTE = ("  ", "    ")
+HANGING = ("", "  ")
+# How to see what is left out.
+ALL = "--top 0 shows all"
+IN_FULL = "each in full: --top 0; one of them: --pid or --name"
 # Brings a text down to so many columns.
 Cut = Callable[[str, int], str]
 
@@ -54,16 +81,26 @@ class Line(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """A table before it is written: the header, which columns are aligned to the left, and the lines."""
+    """A table before it is written."""
 
-    header: tuple[str, ...]
-    left: frozenset[int]
+    columns: tuple[Column, ...]
     lines: tuple[Line, ...]
 
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The titles of its columns."""
+        return tuple(column.title for column in self.columns)
 
-def delta_cell(kib: int | None) -> Cell:
+
+def delta_cell(kib: int | None, style: str = "") -> Cell:
     """A difference in KiB: red is more, green is less."""
-    return Cell(format_delta_kib(kib), "" if not kib else "red" if kib > 0 else "green")
+    colour = "" if not kib else "red" if kib > 0 else "green"
+    return Cell(format_delta_kib(kib), f"{style} {colour}".strip())
+
+
+def size_cell(kib: int | None, style: str = "") -> Cell:
+    """A size; nothing at all is a bare 0, so that what is there stands out."""
+    return Cell(format_kib(kib) if kib else "-" if kib is None else "0", style)
 
 
 def paint(text: str, style: str, view: View) -> str:
@@ -109,55 +146,81 @@ def wrapped(text: str, width: int | None, first: str = "", rest: str = "") -> li
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How the columns of a table are laid out: how wide each is, and which are aligned to the left."""
+    """How the columns of a table are laid out: which of them there is room for, and how wide each is."""
 
-    widths: tuple[int, ...]
-    left: frozenset[int]
+    columns: Sequence[Column] = ()
+    widths: Sequence[int] = ()
+    kept: Sequence[int] = ()
 
     @classmethod
-    def of(cls, header: Sequence[str], left: frozenset[int], rows: Iterable[Sequence[Cell]], width: int | None) -> Columns:
+    def of(cls, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], width: int | None) -> Columns:
         """As wide as their cells; the last one takes what is left of the width."""
         cells = [row for row in rows if row]
-        widths = [max(cell_len(header[i]), *(cell_len(row[i].text) for row in cells), 0) for i in range(len(header))]
-        if width is not None and widths:
-            room = width - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)
-            widths[-1] = min(widths[-1], max(room, _NARROWEST_NAME))
-        return cls(tuple(widths), left)
+        widths = [max(cell_len(column.title), *(cell_len(row[i].text) for row in cells), 0) for i, column in enumerate(columns)]
+        return cls(columns, widths, _fit(columns, widths, width) if columns else ())
 
     @property
     def before_last(self) -> int:
         """Where the last column begins."""
-        return sum(self.widths[:-1]) + len(GAP) * (len(self.widths) - 1)
+        return sum(self.widths[i] + len(_GAP) for i in self.kept[:-1])
+
+    @property
+    def last_width(self) -> int:
+        """How wide the last column is."""
+        return self.widths[self.kept[-1]]
 
     def pieces(self, row: Sequence[Cell], cut: Cut) -> list[Cell]:
         """A row as pieces of text, each with its style, which are one line when put together; one that is empty is a rule under the numbers."""
         if not row:
-            return [Cell(GAP.join((" " if i in self.left else "─") * width for i, width in enumerate(self.widths)).rstrip())]
+            return [Cell(_GAP.join((" " if self.columns[i].left else "─") * self.widths[i] for i in self.kept).rstrip())]
         pieces: list[Cell] = []
-        for i, (cell, width) in enumerate(zip(row, self.widths, strict=True)):
-            text = cut(cell.text, width) if i == len(row) - 1 else cell.text
+        for i in self.kept:
+            cell, width = row[i], self.widths[i]
+            text = cut(cell.text, width) if i == self.kept[-1] else cut_end(cell.text, width)
             padding = " " * (width - cell_len(text))
-            before, after = ("", padding) if i in self.left else (padding, "")
-            pieces += [Cell((GAP if i else "") + before), Cell(text, cell.style), Cell(after)]
+            before, after = ("", padding) if self.columns[i].left else (padding, "")
+            pieces += [Cell((_GAP if i != self.kept[0] else "") + before), Cell(text, cell.style), Cell(after)]
         return pieces
 
 
-def write_table(header: Sequence[str], left: frozenset[int], rows: Iterable[Row | Under], view: View, out: TextIO, cut: Cut | None) -> None:
-    """Write rows under a header as `Page.table` has it."""
+def write_table(columns: Sequence[Column], rows: Iterable[Row | Under], view: View, out: TextIO, cut: Cut | None) -> None:
+    """Write rows under their heads as `Page.table` has it."""
     body = [row if isinstance(row, Under) else cells_of(row) for row in rows]
-    columns = Columns.of(header, left, [row for row in body if not isinstance(row, Under)], view.width)
-    for row in [[Cell(title, "bold") for title in header], *body]:
+    laid = Columns.of(columns, [row for row in body if not isinstance(row, Under)], view.width)
+    for row in [[Cell(column.title, "bold") for column in columns], *body]:
         if isinstance(row, Under):
-            for line in wrapped(row.text, view.width, GAP, 2 * GAP):
+            for line in wrapped(row.text, view.width, _GAP, 2 * _GAP):
                 out.write(paint(line, row.style, view) + "\n")
             continue
-        lines = wrapped(row[-1].text, columns.widths[-1]) if cut is None and row else [""]
-        pieces = columns.pieces(row, cut or (lambda _text, _width, first=lines[0]: first))  # type: ignore[misc]
+        lines = wrapped(row[-1].text, laid.last_width) if cut is None and row else [""]
+        pieces = laid.pieces(row, cut or (lambda _text, _width, first=lines[0]: first))  # type: ignore[misc]
         out.write("".join([paint(piece.text, piece.style, view) for piece in pieces]).rstrip() + "\n")
         for line in lines[1:]:
-            out.write(f"{' ' * columns.before_last}{paint(line, row[-1].style, view)}\n")
+            out.write(f"{' ' * laid.before_last}{paint(line, row[-1].style, view)}\n")
 
 
 def cells_of(row: Row) -> list[Cell]:
     """The cells of a row, those too that have no style."""
     return [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
+
+
+def _fit(columns: Sequence[Column], widths: list[int], width: int | None) -> list[int]:
+    """The columns that there is room for; their widths are cut down to it, that of the last one first."""
+    last = len(columns) - 1
+    kept = [i for i, column in enumerate(columns) if width is not None or not column.extra]
+    if width is None:
+        return kept
+
+    def needed(name: int) -> int:
+        return sum(widths[i] + len(_GAP) for i in kept[:-1]) + min(widths[last], name)
+
+    for victim in sorted(kept[:-1], key=lambda i: (columns[i].extra, columns[i].spare), reverse=True):
+        spared = columns[victim].spare > 0 or columns[victim].extra
+        if not spared or needed(_COMFORTABLE_NAME if columns[victim].extra else columns[last].room) <= width:
+            break
+        kept.remove(victim)
+    # Only what strangers named has no bounds.
+    for i in sorted((i for i in kept[:-1] if columns[i].left), key=lambda i: -widths[i]):
+        widths[i] -= max(0, min(widths[i] - _NARROWEST_WORDS, needed(columns[last].room) - width))
+    widths[last] = min(widths[last], max(width - sum(widths[i] + len(_GAP) for i in kept[:-1]), 1))
+    return kept

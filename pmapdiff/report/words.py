@@ -10,12 +10,15 @@ from pmapdiff.align.lineage import runs_what
 from pmapdiff.compare import Change, Comparison, Effect, FamilyChange, Observed, ProcessComparison
 from pmapdiff.model import FIGURES, MappingTable, ProcessInfo, SnapshotRef
 from pmapdiff.report.base import MAIN_FIGURES
+from pmapdiff.report.table import shorten
 from pmapdiff.text import decode, printable
 from pmapdiff.units import format_delta_kib, format_duration, format_kib, format_moment_local, plural
 
 AGAIN = {Match.RESTARTED: "restart", Match.EXEC: "exec"}
 """What it is called when a service goes on as another process."""
 _LONGEST_SCRIPT = 30
+# In a title or a sentence; the kernel cuts what it calls a process at 15 bytes, but a saved table may hold anything.
+_LONGEST_NAME = 40
 _MUCH_SIZE_KIB = 16 << 10
 _MUCH_ELSE_KIB = 1024
 
@@ -58,7 +61,7 @@ def snapshot_words(ref: SnapshotRef) -> str:
 
 def process_title(info: ProcessInfo) -> str:
     """`redis-server 1100`; of an interpreter also what it runs: `python leaking.py 1200`, `java app.jar 1300`."""
-    words = [info.name] if info.is_named else []
+    words = [shorten(printable(info.name), _LONGEST_NAME)] if info.is_named else []
     first, _, module = (runs_what(info) or b"").partition(b"\0")
     runs = decode(module or first).rsplit("/", 1)[-1]
     # A script that gave the process its name need not be said twice; of code there is no end.
@@ -87,6 +90,15 @@ def capture_words(service: ServiceHistory, step: int) -> str:
 def pause_words(earlier: SnapshotRef, later: SnapshotRef) -> str:
     """`no snapshot: 12 h`: that between two snapshots others should have been taken."""
     return f"no snapshot: {format_duration((later.taken_at_us - earlier.taken_at_us) / 1e6)}"
+
+
+def command_words(info: ProcessInfo, *, full: bool) -> str:
+    """The command line, safe to print; or, where there is little room, with its program and what that runs without their folders."""
+    words = info.command_line.split(" ")
+    if not full:
+        runs, _, _ = (runs_what(info) or b"").partition(b"\0")
+        words = [word.rsplit("/", 1)[-1] or word if place == 0 or word == decode(runs) else word for place, word in enumerate(words)]
+    return printable(" ".join(words)).rstrip()
 
 
 def table_notes(table: MappingTable | None) -> list[str]:
@@ -248,6 +260,7 @@ def _main_share(changes: Sequence[Change], figure: str, total: int) -> str:
             groups[region_name(change).rsplit("/", 1)[-1]].append(change)
     amount, name = max((sum(c.get(figure) or 0 for c in group) * (1 if total > 0 else -1), name) for name, group in groups.items())
     several = f"{len(groups[name]):,} × " if len(groups[name]) > 1 else ""
+    name = shorten(name, _LONGEST_NAME)
     percent = round(100 * amount / abs(total))
     if percent > 100:
         return f"; {several}{name} alone {format_delta_kib(amount if total > 0 else -amount)}"

@@ -42,8 +42,8 @@ def several(run: Runner) -> Runner:
 
 def rows_of(text: str) -> tuple[dict[str, int], int]:
     """The counts by family of a summary in text, and that of its last row."""
-    found = {m[2]: int(m[1]) for line in text.splitlines() if (m := re.match(r" *(\d+) +.* ([\w.-]+)$", line)) and not line.endswith("in all")}
-    (total,) = (int(line.split()[0]) for line in text.splitlines() if line.endswith("  in all"))
+    found = {m[2]: int(m[1]) for line in text.splitlines() if (m := re.search(r" (\d+)  ([\w.-]+)$", line))}
+    (total,) = (int(line.split()[-3]) for line in text.splitlines() if line.endswith("  in all"))
     return found, total
 
 
@@ -103,9 +103,9 @@ def test_without_by_nothing_is_different(several: Runner) -> None:
 def test_rows_are_limited_and_the_rest_is_summed_up(several: Runner) -> None:
     text = several.here("show", "--by", "family", "--sort", "rss", "--top", "2", "--explain").ok().out
     assert "more families" in text
-    lines = text[text.index("Count") :].splitlines()
-    numbers = [int(line.split()[0]) for line in lines[1:4]]
-    assert sum(numbers) == int(lines[5].split()[0])
+    lines = text[text.index(" Family\n") :].splitlines()
+    numbers = [int(re.search(r" (\d+)  [\w. -]+$", line)[1]) for line in lines[1:4]]  # type: ignore[index]
+    assert sum(numbers) == int(lines[5].split()[-3])
 
 
 @pytest.mark.parametrize("columns", ["80", "160"])
@@ -121,7 +121,7 @@ def test_it_fits(several: Runner, columns: str, tmp_path: Path) -> None:
 def test_the_reason_of_each_mapping_is_in_its_row(several: Runner) -> None:
     text = several.here("show", "--pid", 1, "--explain", env={"COLUMNS": "160"}).ok().out
     (value,) = several.here("show", "--pid", 1, "--explain", "--format", "json").json["processes"]
-    rows = [line for line in text.splitlines() if re.match(r"[0-9a-f]{16} ", line)]
+    rows = [line for line in text.splitlines() if re.match(r"[0-9a-f]{12,16} ", line)]
     assert len(rows) == len(value["mappings"])
     for row, mapping in zip(rows, value["mappings"], strict=True):
         assert row.startswith(f"{int(mapping['start'], 16):016x} ")
