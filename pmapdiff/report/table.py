@@ -6,7 +6,7 @@ Not rich's Table: it takes 0.4 ms a row, and a process may have 65,000 mappings.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TextIO
 
@@ -110,7 +110,7 @@ def paint(text: str, style: str, view: View) -> str:
 
 def shorten(text: str, width: int) -> str:
     """The text in at most `width` columns, cut in the middle: the end of a path tells more than its middle."""
-    if cell_len(text) <= width:
+    if _length(text) <= width:
         return text
     if width < 2:
         return set_cell_size(text, max(width, 0))
@@ -122,7 +122,7 @@ def shorten(text: str, width: int) -> str:
 
 def cut_end(text: str, width: int) -> str:
     """The text in at most `width` columns, cut at the end: of a command line the beginning tells most."""
-    return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)) + "…"
+    return text if _length(text) <= width else set_cell_size(text, max(width - 1, 0)) + "…"
 
 
 def wrapped(text: str, width: int | None, first: str = "", rest: str = "") -> list[str]:
@@ -156,7 +156,7 @@ class Columns:
     def of(cls, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], width: int | None) -> Columns:
         """As wide as their cells; the last one takes what is left of the width."""
         cells = [row for row in rows if row]
-        widths = [max(cell_len(column.title), *(cell_len(row[i].text) for row in cells), 0) for i, column in enumerate(columns)]
+        widths = [max([len(column.title), *[_length(row[i].text) for row in cells]]) for i, column in enumerate(columns)]
         return cls(columns, widths, _fit(columns, widths, width) if columns else ())
 
     @property
@@ -174,13 +174,38 @@ class Columns:
         if not row:
             return [Cell(_GAP.join((" " if self.columns[i].left else "─") * self.widths[i] for i in self.kept).rstrip())]
         pieces: list[Cell] = []
+        for place, (cell, text, padding, left) in enumerate(self._placed(row, cut)):
+            before, after = ("", padding) if left else (padding, "")
+            pieces += [Cell((_GAP if place else "") + before), Cell(text, cell.style), Cell(after)]
+        return pieces
+
+    def text(self, row: Sequence[Cell], cut: Cut, view: View) -> str:
+        """The same as one text; a table may have 65,000 rows."""
+        if not row:
+            return self.pieces(row, cut)[0].text
+        parts = []
+        for cell, text, padding, left in self._placed(row, cut):
+            painted = paint(text, cell.style, view) if cell.style else text
+            parts.append(painted + padding if left else padding + painted)
+        return _GAP.join(parts).rstrip()
+
+    def _placed(self, row: Sequence[Cell], cut: Cut) -> Iterator[tuple[Cell, str, str, bool]]:
+        """The cells that are shown: each with its text as far as there is room, what fills it up, and whether that stands on the right."""
         for i in self.kept:
             cell, width = row[i], self.widths[i]
-            text = cut(cell.text, width) if i == self.kept[-1] else cut_end(cell.text, width)
-            padding = " " * (width - cell_len(text))
-            before, after = ("", padding) if self.columns[i].left else (padding, "")
-            pieces += [Cell((_GAP if i != self.kept[0] else "") + before), Cell(text, cell.style), Cell(after)]
-        return pieces
+            text = cell.text
+            length = _length(text)
+            if i == self.kept[-1]:
+                text = cut(text, width)
+                length = _length(text)
+            elif length > width:
+                text = cut_end(text, width)
+                length = _length(text)
+            yield cell, text, " " * (width - length), self.columns[i].left
+
+
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def write_table(columns: Sequence[Column], rows: Iterable[Row | Under], view: View, out: TextIO, cut: Cut | None) -> None:
@@ -193,8 +218,7 @@ def write_table(columns: Sequence[Column], rows: Iterable[Row | Under], view: Vi
                 out.write(paint(line, row.style, view) + "\n")
             continue
         lines = wrapped(row[-1].text, laid.last_width) if cut is None and row else [""]
-        pieces = laid.pieces(row, cut or (lambda _text, _width, first=lines[0]: first))  # type: ignore[misc]
-        out.write("".join([paint(piece.text, piece.style, view) for piece in pieces]).rstrip() + "\n")
+        out.write(laid.text(row, cut or (lambda _text, _width, first=lines[0]: first), view) + "\n")  # type: ignore[misc]
         for line in lines[1:]:
             out.write(f"{' ' * laid.before_last}{paint(line, row[-1].style, view)}\n")
 
