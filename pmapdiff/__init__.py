@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pmapdiff.api.report import Report as Report
     from pmapdiff.api.results import Diff as Diff
     from pmapdiff.api.results import History as History
     from pmapdiff.api.results import Leaks as Leaks
@@ -42,6 +43,7 @@ _ERRORS = ("FormatError", "NotFoundError", "PmapdiffError", "PmapdiffWarning", "
 _PLACES = {
     **dict.fromkeys(_RESULTS, "pmapdiff.api.results"),
     **dict.fromkeys(("Store", "compare", "open", "table", "tables"), "pmapdiff.api.store"),
+    "Report": "pmapdiff.api.report",
     **dict.fromkeys(_ERRORS, "pmapdiff.errors"),
 }
 _CALLED = {"open": "open_store"}
@@ -55,6 +57,7 @@ __all__ = (
     "PmapdiffError",
     "PmapdiffWarning",
     "Processes",
+    "Report",
     "Series",
     "Snapshots",
     "Store",

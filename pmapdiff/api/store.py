@@ -26,6 +26,9 @@ from pmapdiff.text import printable
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from pmapdiff.api.report import Report
+    from pmapdiff.model.oom import OomKill
+
 When: TypeAlias = "str | int | datetime | PurePath | SnapshotRef"
 """A snapshot, in the words of the command line (`"latest"`, `"2h ago"`, a label, the path of a saved file), by its number, by a time (the last
 snapshot at or before it), as a path, or as what `snapshots` gave."""
@@ -193,22 +196,52 @@ class Store:
     ) -> Leaks:
         """What keeps growing, since when, how fast, and what to do next. Raises NotFoundError if there is no such process in that time."""
         classifier = classifier_of(buckets)
-        kills = []
-        if oom_log is not None:
-            from pmapdiff.formats.oom_report import read_oom_log
-
-            kills = read_oom_log(os.fspath(oom_log))
         found = find_growth(
             self._database(),
             _filter(pid, name),
             _span(since, until),
             family=family,
             within=within,
-            kills=kills,
+            kills=_kills(oom_log),
             classifier=classifier,
             counted=_uncounted,
         )
         return Leaks(found, View(classifier=classifier))
+
+    def report(
+        self,
+        *whens: When,
+        pid: Pids = None,
+        name: str | None = None,
+        since: When | None = None,
+        until: When | None = None,
+        within: str = DEFAULT_WITHIN,
+        oom_log: str | os.PathLike[str] | None = None,
+        redact: bool = False,
+        redact_rules: Iterable[str] = (),
+        buckets: str | None = None,
+        partial: bool = False,
+        input_format: str | None = None,
+    ) -> Report:
+        """A page with pictures: of all snapshots from one WHEN to another, of saved files, or of a span. Raises NotFoundError, UsageError."""
+        from pmapdiff.api.report import Report
+        from pmapdiff.api.story import content_without_names, find_story
+        from pmapdiff.report.visual.build import content_of
+
+        wanted, rules = _filter(pid, name), list(redact_rules)
+        story = find_story(
+            self._database,
+            Source(self._database, wanted, say=_warn, progress=_no_progress, form=input_format, partial=partial),
+            [_words(when) for when in whens],
+            wanted,
+            _span(since, until),
+            within=within,
+            kills=_kills(oom_log),
+            classifier=classifier_of(buckets),
+            counted=_uncounted,
+        )
+        content = content_of(story)
+        return Report(content_without_names(content, story, rules) if redact or rules else content)
 
     def __repr__(self) -> str:
         return f"<Store: {printable(self.location)}>"
@@ -315,6 +348,14 @@ def _words(when: When) -> str:
 
 def _span(since: When | None, until: When | None) -> Span:
     return Span(*(None if when is None else _words(when) for when in (since, until)))
+
+
+def _kills(oom_log: str | os.PathLike[str] | None) -> list[OomKill]:
+    if oom_log is None:
+        return []
+    from pmapdiff.formats.oom_report import read_oom_log
+
+    return read_oom_log(os.fspath(oom_log))
 
 
 def _filter(pid: Pids, name: str | None) -> ProcessFilter:

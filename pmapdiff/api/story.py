@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pwd
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pmapdiff.api.look import Counted, Span, follow
+from pmapdiff.errors import UsageError
 from pmapdiff.units import format_moment_utc, parse_duration
 
 if TYPE_CHECKING:
@@ -25,6 +26,31 @@ if TYPE_CHECKING:
 # Of fewer tables nothing can be said that a comparison does not.
 _LEAST_TABLES = 3
 _FIRST_USER, _LAST_USER = 1000, 60000
+
+
+def find_story(
+    open_store: Callable[[], Store],
+    source: Source,
+    texts: Sequence[str],
+    wanted: ProcessFilter,
+    span: Span,
+    *,
+    within: str,
+    kills: Sequence[OomKill],
+    classifier: Classifier,
+    counted: Counted,
+) -> Story:
+    """What is told of these WHENs: of two of the store all snapshots from one to the other, of files these, of none the whole span.
+
+    Raises UsageError, and NotFoundError if there is no such process.
+    """
+    if texts and span != Span():
+        raise UsageError("give two WHENs, or --since and --until, not both")
+    if not texts:
+        return story_of_range(open_store(), wanted, span, within=within, kills=kills, classifier=classifier, counted=counted)
+    if len(texts) == 2 and not any(source.is_file(text) for text in texts):
+        return story_between(open_store(), wanted, texts[0], texts[1], within=within, kills=kills, classifier=classifier, counted=counted)
+    return story_of_given(source, texts, wanted, within=within, kills=kills, classifier=classifier)
 
 
 def story_of_range(

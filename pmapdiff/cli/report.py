@@ -133,26 +133,26 @@ def _story(
     partial: bool,
     form: str | None,
 ) -> Story:
-    from pmapdiff.api import story
     from pmapdiff.api.look import Span
+    from pmapdiff.api.story import find_story
 
     kills = []
     if oom_log is not None:
         from pmapdiff.formats.oom_report import read_oom_log
 
         kills = read_oom_log(oom_log)
-    if when and (since is not None or until is not None):
-        raise UsageError("give two WHENs, or --since and --until, not both")
-    if not when:
-        return story.story_of_range(
-            options.open_store(), wanted, Span(since, until), within=within, kills=kills, classifier=classifier, counted=counted_snapshots
-        )
     source = Source(options, wanted, form=form, partial=partial)
-    if len(when) == 2 and not any(source.is_file(text) for text in when):
-        return story.story_between(
-            options.open_store(), wanted, when[0], when[1], within=within, kills=kills, classifier=classifier, counted=counted_snapshots
-        )
-    return story.story_of_given(source, when, wanted, within=within, kills=kills, classifier=classifier)
+    return find_story(
+        options.open_store,
+        source,
+        when,
+        wanted,
+        Span(since, until),
+        within=within,
+        kills=kills,
+        classifier=classifier,
+        counted=counted_snapshots,
+    )
 
 
 def _write(outputs: list[tuple[str, str, str]], content: Content, picture: str, figure: str | None) -> None:

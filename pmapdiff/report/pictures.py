@@ -11,9 +11,11 @@ from pmapdiff.report.base import View, register
 from pmapdiff.report.visual.content import Content
 from pmapdiff.report.visual.draw import Spec, png_of, svg_of
 from pmapdiff.report.visual.palette import Palette
+from pmapdiff.report.visual.series import FIGURES
 from pmapdiff.report.visual.space import has_places, space
 from pmapdiff.report.visual.timeline import timeline
 from pmapdiff.report.visual.treemap import treemap
+from pmapdiff.text import printable
 
 _WIDTH = 960
 NAMES = ("timeline", "space", "treemap")
@@ -30,6 +32,10 @@ class Picture:
 
 def spec_of(picture: Picture) -> Spec:
     """What is drawn. Raises UsageError for what there is nothing to be drawn of."""
+    if picture.name not in NAMES:
+        raise UsageError(f"--picture {printable(picture.name)}: one of {', '.join(NAMES)}")
+    if picture.figure is not None and picture.figure not in FIGURES:
+        raise UsageError(f"--figure {printable(picture.figure)}: one of {', '.join(FIGURES)}")
     content = picture.content
     scope = content.scopes[content.shown]
     palette = Palette(content.families, in_page=False)

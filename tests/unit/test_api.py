@@ -377,3 +377,26 @@ def test_moments_are_aware(store: pmapdiff.Store) -> None:
     taken = store.snapshots().frame()["taken_at"]
     assert str(taken.dtype).endswith("UTC]")
     assert taken.iloc[-1] - taken.iloc[0] > timedelta(seconds=10)
+
+
+def test_a_report_is_what_the_command_writes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    log = ROOT / "sample_snapshots" / "orders" / "oom.log"
+    svg, png, page = (tmp_path / name for name in ("a.svg", "a.png", "a.html"))
+    printed(monkeypatch, "--db", ORDERS, "report", "--pid", 18958, "--oom-log", log, "--svg", svg, "--png", png, "-o", page, "--redact")
+    with pmapdiff.open(ORDERS) as opened:
+        report = opened.report(pid=18958, oom_log=log, redact=True)
+        assert_type(report, pmapdiff.Report)
+        assert report.svg() == svg.read_text().removesuffix("\n") + "\n"
+        assert report.png() == png.read_bytes()
+        # When it was made, and numbers that the renderer counts on from picture to picture.
+        made = re.compile(r"made by pmapdiff [^<]*|clip\d+")
+        assert made.sub("", report.page()) == made.sub("", page.read_text())
+        assert repr(report).startswith("<Report: orders 18958: growing: [heap]")
+        shown = report._repr_mimebundle_()
+        assert shown.keys() == {"text/plain", "image/svg+xml"}
+        assert shown["image/svg+xml"] == report.svg()
+        with pytest.raises(pmapdiff.UsageError, match="one of timeline, space, treemap"):
+            report.svg("pie")
+        with pytest.raises(pmapdiff.UsageError, match="not both"):
+            opened.report("first", "latest", since="first")
+    assert pmapdiff.open("no-such").report(START, LOADED).content.pair == (0, 1)
