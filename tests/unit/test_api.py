@@ -399,4 +399,4 @@ def test_a_report_is_what_the_command_writes(monkeypatch: pytest.MonkeyPatch, tm
             report.svg("pie")
         with pytest.raises(pmapdiff.UsageError, match="not both"):
             opened.report("first", "latest", since="first")
-    assert pmapdiff.open("no-such").report(START, LOADED).content.pair == (0, 1)
+    assert pmapdiff.Store("no-such").report(START, LOADED).content.pair == (0, 1)
