@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from rich.cells import cell_len, chop_cells
@@ -29,6 +30,9 @@ _NARROW_BLOCKS, _WIDE_BLOCKS = 8, 20
 _LEAST_ARGUMENTS = 6
 # The next best where a table has no footprint.
 _GROWN = ("footprint_kib", "rss_kib", "size_kib")
+
+# Rows are drawn again whenever they are sorted or searched, of thousands of processes.
+_sparkline = lru_cache(maxsize=1 << 14)(sparkline)
 
 Key = tuple[str, ProcessIdentity]
 
@@ -155,7 +159,7 @@ def process_sheet(entries: Sequence[Entry], verdicts: Verdicts, view: View, sort
         _Column("Rss", lambda e: format_kib(e.figure("rss_kib")), sort="rss"),
         _Column("Footprint", lambda e: format_kib(e.figure("footprint_kib")), sort="footprint"),
         _Column("±", lambda e: delta_cell(e.growth), sort="growth"),
-        _Column("Over time", lambda e: sparkline(e.blocks, _WIDE_BLOCKS if view.is_wide else _NARROW_BLOCKS), left=True),
+        _Column("Over time", lambda e: _sparkline(e.blocks, _WIDE_BLOCKS if view.is_wide else _NARROW_BLOCKS), left=True),
         _Column("Verdict", lambda e: _verdict(verdicts.get(e)), left=True, sort="verdict"),
         _Column("Growth", lambda e: _rate(verdicts.get(e)), wide=True),
         _Column("What", lambda e: _what(verdicts.get(e)), left=True, wide=True),

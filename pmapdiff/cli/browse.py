@@ -55,9 +55,12 @@ def browse(
     wanted = ProcessFilter(frozenset(pid or ()), name)
     classifier = classifier_of(buckets)
     store = options.open_store()
+    place = ""
     if since is None:
         try:
+            store.resolve(f"latest~{MOST_SNAPSHOTS}", wanted)
             since = str(store.resolve(f"latest~{MOST_SNAPSHOTS - 1}", wanted).id)
+            place = f", last {MOST_SNAPSHOTS:,} snapshots"
         except NotFoundError:
             # There are not so many.
             if not follow:
@@ -66,7 +69,7 @@ def browse(
     path = sqlite_path(store.location)
     source = Source(store, wanted, since_us, until_us, classifier)
     verdicts = partial(judge, options.location, wanted, since, until, buckets)
-    app = BrowseApp(source, printable(store.location if path is None else path.name), verdicts, follow=follow)
+    app = BrowseApp(source, printable(store.location if path is None else path.name) + place, verdicts, follow=follow)
     # The mouse stays the terminal's, so that one can select and copy.
     app.run(mouse=False)
     if app.return_code:

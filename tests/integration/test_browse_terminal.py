@@ -159,9 +159,11 @@ def test_only_the_last_thousand_snapshots_are_looked_at_unless_told_otherwise(ru
     monkeypatch.setattr("pmapdiff.cli.browse._is_terminal", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     looked: list[int] = []
+    places: list[str] = []
 
     def look(app: BrowseApp, **_: object) -> None:
         looked.append(len(app.source.history().snapshots))
+        places.append(app.place)
 
     monkeypatch.setattr(BrowseApp, "run", look)
     for _ in range(5):
@@ -169,3 +171,6 @@ def test_only_the_last_thousand_snapshots_are_looked_at_unless_told_otherwise(ru
     for arguments in ([], ["--since", "first"], ["--until", "#4"], ["--since", "#2", "--until", "#3"], ["--follow"]):
         run.here("browse", *arguments).ok()
     assert looked == [3, 5, 2, 2, 3]
+    # Who sees less than there is is told so.
+    assert ["last 3 snapshots" in place for place in places] == [True, False, True, False, True]
+    assert places[1] == run.db.name
