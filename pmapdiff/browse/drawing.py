@@ -55,7 +55,8 @@ def timeline(course: Course, place: Place, figure: str, width: int, height: int)
     lines = [[Cell(f"{label:>{_LABEL}} "), *_runs(text, styles)] for label, text in zip(labels, chart(values, height), strict=True)]
     if not known:
         lines[-1] = [Cell(" " * (_LABEL + 1)), Cell(f"{title_of(figure)} is not known of any of these snapshots", "yellow")]
-    signs = [column.sign(course) or " " for column in columns]
+    # Of a snapshot that has several columns, below the first.
+    signs = [" " if column == before else column.sign(course) or " " for before, column in zip([None, *columns], columns, strict=False)]
     lines.append([Cell(" " * (_LABEL + 1)), *_runs("".join(signs), [_STYLES.get(sign, "") for sign in signs])])
     lines.append([Cell(" " * (_LABEL + 1) + _marks(course, place, columns, here, first, last))])
     refs = [course.moments[window[0]].ref, course.moments[window[-1]].ref]

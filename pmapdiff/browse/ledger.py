@@ -168,7 +168,8 @@ class Mappings:
         lines = [line for line in lines if _has(line, look.query)]
         lines += [
             Line([]),
-            Line([*delta_cells(change.delta, figures, "bold"), *[""] * 4, f"in all; family {printable(change.family)}: {change.family_reason}"]),
+            Line([*delta_cells(change.delta, figures, "bold"), *[""] * 4, "in all"]),
+            Line([f"family {printable(change.family)}: {change.family_reason}"]),
         ]
         place_columns = (worded("When"), worded("Perms"), worded("Address"), worded("Offset", extra=True), worded("Mapping"))
         return Sheet((*figure_columns(figures, look.view.sort), *place_columns), tuple(lines))

@@ -194,11 +194,12 @@ def check_level(level: Level, whole: Figures, depth: int = 0) -> int:
     """Rows add up to the whole, at every depth; returns how many levels were seen."""
     look = Look(100)
     sheet = level.sheet(look)
-    assert all(len(line.row) in (0, len(sheet.header)) for line in sheet.lines)
+    # Rules, sentences and rows.
+    assert all(len(line.row) in (0, 1, len(sheet.header)) for line in sheet.lines)
     lines = [line for line in sheet.lines if line.of is not None]
     if isinstance(level, Mappings):
         change = level.change
-        assert len(sheet.lines) == len(change.before) + len(change.after) + 2
+        assert len(sheet.lines) == len(change.before) + len(change.after) + 3
         sides = [sum_figures(mapping.figures for mapping in side) for side in (change.after, change.before)]
         assert all(a == b or b is None for a, b in zip(subtract_figures(sides[0], sides[1]), whole, strict=True))
         return 1
