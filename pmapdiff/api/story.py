@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pmapdiff.api.look import Counted, Span, follow
 from pmapdiff.errors import UsageError
+from pmapdiff.store import ProcessFilter
 from pmapdiff.units import format_moment_utc, parse_duration
 
 if TYPE_CHECKING:
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
     from pmapdiff.model.oom import OomKill
     from pmapdiff.report.visual.build import Story
     from pmapdiff.report.visual.content import Content
-    from pmapdiff.store import ProcessFilter, Store
+    from pmapdiff.store import Store
 
 # Of fewer tables nothing can be said that a comparison does not.
 _LEAST_TABLES = 3
+_MOST_PAIRS = 50
 _FIRST_USER, _LAST_USER = 1000, 60000
 
 
@@ -56,7 +59,7 @@ def find_story(
 def story_of_range(
     store: Store, wanted: ProcessFilter, span: Span, *, within: str, kills: Sequence[OomKill], classifier: Classifier, counted: Counted
 ) -> Story:
-    """What the wanted processes did from one WHEN to another; the moments that are compared are the first and the last of theirs.
+    """What the wanted processes did from one WHEN to another; of each the first table is compared with the last one.
 
     Raises UsageError, and NotFoundError if there is no such process in that time.
     """
@@ -65,9 +68,8 @@ def story_of_range(
     if wanted.pids:
         asked = tuple(s for s in history.services if any(known.process.pid in wanted.pids for known in s.incarnations))
         history = replace(history, services=asked or history.services)
-    steps = [step for service in history.services for step, total in enumerate(service.totals) if total is not None] or [0]
-    refs = [history.snapshots[step] for step in dict.fromkeys((min(steps), max(steps)))]
-    return _story(history, whole, _compared(store, refs, wanted, classifier), within, kills, wanted, classifier)
+    found = _story(history, whole, None, within, kills, wanted, classifier)
+    return replace(found, of_services=_first_and_last(store, history, classifier))
 
 
 def story_between(
@@ -92,6 +94,23 @@ def story_of_given(
     history = trace(snapshots, across_hosts=True, classifier=classifier)
     compared = compare_snapshots(snapshots[0], snapshots[-1], classifier=classifier) if len(snapshots) > 1 else None
     return _story(history, history, compared, within, kills, wanted, classifier)
+
+
+def _first_and_last(store: Store, history: History, classifier: Classifier) -> dict[int, Comparison]:
+    """For each service, by its place, the first table of it compared with the last one; of processes that came and went, of those that most did."""
+    ends: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, service in enumerate(history.services):
+        steps = [step for step, total in enumerate(service.totals) if total is not None]
+        if len(steps) > 1:
+            ends[steps[0], steps[-1]].append(place)
+    found: dict[int, Comparison] = {}
+    for pair, places in sorted(ends.items(), key=lambda item: -len(item[1]))[:_MOST_PAIRS]:
+        services = [history.services[place] for place in places]
+        pids = frozenset(known.process.pid for service in services for known in service.incarnations)
+        compared = _compared(store, [history.snapshots[step] for step in pair], ProcessFilter(pids), classifier)
+        if compared is not None:
+            found.update(dict.fromkeys(places, compared))
+    return found
 
 
 def _compared(store: Store, refs: Sequence[SnapshotRef], wanted: ProcessFilter, classifier: Classifier) -> Comparison | None:
@@ -121,12 +140,15 @@ def _story(
 
 
 def content_without_names(content: Content, story: Story, rules: Sequence[str]) -> Content:
-    """The content as it may leave the company: no names of hosts and users, no paths but those of the system. Raises UsageError for a bad rule."""
+    """The content as it may leave the company: no hosts, users, arguments, and no paths but those of the system. Raises UsageError for a bad rule."""
     from pmapdiff.report.visual.redact import redacted
+    from pmapdiff.report.words import script_name
 
     hosts = {ref.host for ref in story.history.snapshots}
-    uids = {known.process.uid for service in story.history.services for known in service.incarnations}
-    return redacted(content, hosts, _users(uid for uid in uids if uid is not None), rules)
+    processes = [known.process for service in story.history.services for known in service.incarnations]
+    users = _users(process.uid for process in processes if process.uid is not None)
+    scripts = {script_name(process) for process in processes}
+    return redacted(content, hosts, users, scripts - {""}, {process.name for process in processes}, rules)
 
 
 def _users(uids: Iterable[int]) -> set[str]:

@@ -40,6 +40,7 @@ def opened_output(path: str, mode: int | None = None) -> Iterator[TextIO]:
 @contextmanager
 def _replacing(path: str, mode: int | None) -> Iterator[TextIO]:
     place = Path(path)
+    _spare_databases(place, path)
     if os.path.lexists(place) and not stat.S_ISREG(place.lstat().st_mode):
         # A pipe, /dev/null, a link such as /dev/stdout: to rename a file to that would do away with it. A folder refuses to be opened.
         with open(place, "w", encoding="utf-8", newline="") as out:
@@ -56,6 +57,14 @@ def _replacing(path: str, mode: int | None) -> Iterator[TextIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _spare_databases(place: Path, path: str) -> None:
+    """Raise UsageError for a database: whoever names one here means another file, and what is in it is not to be had again."""
+    if place.is_file() and place.stat().st_size:
+        with place.open("rb") as known:
+            if known.read(16) == b"SQLite format 3\0":
+                raise UsageError(f"{argument_text(path)} is a database: it is not overwritten")
 
 
 @contextmanager

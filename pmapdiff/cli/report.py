@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,9 +62,11 @@ def report(
     ] = None,
     svg: Annotated[str | None, typer.Option("--svg", metavar="FILE", help="One picture alone, as SVG.")] = None,
     png: Annotated[str | None, typer.Option("--png", metavar="FILE", help="One picture alone, as PNG.")] = None,
-    picture: Annotated[str, typer.Option("--picture", metavar="NAME", help="Which: timeline, space (addresses) or treemap.")] = "timeline",
+    picture: Annotated[
+        str | None, typer.Option("--picture", metavar="NAME", help="Which picture alone: timeline (unless told), space (addresses) or treemap.")
+    ] = None,
     figure: Annotated[
-        str | None, typer.Option("--figure", metavar="FIGURE", help="What it is of: footprint, rss, dirty, swap, size or mappings.")
+        str | None, typer.Option("--figure", metavar="FIGURE", help="What to show first: footprint, rss, dirty, swap, size or mappings.")
     ] = None,
     buckets: BucketsOption = None,
     partial: PartialOption = False,
@@ -86,10 +89,13 @@ def report(
     wanted_outputs = [(subject, form, path) for subject, form, path in outputs if path is not None]
     if not wanted_outputs:
         raise UsageError("say where to: --output report.html, or --png picture.png")
-    if picture not in NAMES:
+    if picture is not None and picture not in NAMES:
         raise UsageError(f"--picture {printable(argument_text(picture))}: one of {', '.join(NAMES)}")
+    if picture is not None and svg is None and png is None:
+        raise UsageError("--picture is about a picture alone: give --svg or --png with it")
     if figure is not None and figure not in FIGURES:
         raise UsageError(f"--figure {printable(argument_text(figure))}: one of {', '.join(FIGURES)}")
+    _check_outputs([path for _, _, path in wanted_outputs], when or [])
     if png == STANDARD_OUTPUT and sys.stdout.isatty():
         raise UsageError("a PNG is nothing to be shown on a terminal: give --png FILE")
     check_pictures()
@@ -105,10 +111,21 @@ def report(
         partial=partial,
         form=input_form,
     )
-    content = content_of(story)
+    content = replace(content_of(story), figure=figure)
     if redact or redact_rule:
         content = content_without_names(content, story, redact_rule or [])
-    _write(wanted_outputs, content, picture, figure)
+    _write(wanted_outputs, content, picture or NAMES[0], figure)
+
+
+def _check_outputs(paths: list[str], read: list[str]) -> None:
+    """Raise UsageError if two outputs are one, or one is a file that is read."""
+    seen: list[str] = []
+    for path in paths:
+        others = [("another output", seen), ("a file that is read", read)]
+        for what, known in others:
+            if any(path == other or (os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)) for other in known):
+                raise UsageError(f"{argument_text(path)} is {what}, too: name another file")
+        seen.append(path)
 
 
 def _wanted(pid: list[int] | None, name: str | None, process: list[str] | None) -> ProcessFilter:

@@ -40,6 +40,8 @@ def spec_of(picture: Picture) -> Spec:
     scope = content.scopes[content.shown]
     palette = Palette(content.families, in_page=False)
     figure = picture.figure or content.first_figure(scope)
+    if not content.figures(scope):
+        raise UsageError(f"there is nothing to be drawn of {scope.title}: no table of it was read")
     if figure not in content.figures(scope):
         raise UsageError(f"--figure {figure}: of {scope.title} there is {', '.join(content.figures(scope)) or 'none'}")
     if picture.name == "space":

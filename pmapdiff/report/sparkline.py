@@ -17,7 +17,8 @@ def gaps(moments_us: Sequence[int]) -> frozenset[int]:
     intervals = [later - earlier for earlier, later in pairwise(moments_us)]
     if len(intervals) < 4:
         return frozenset()
-    usual = median(intervals)
+    # Two of one moment say nothing of how often somebody looks.
+    usual = median([interval for interval in intervals if interval > 0] or [0])
     return frozenset(i + 1 for i, interval in enumerate(intervals) if interval > _GAP_INTERVALS * usual)
 
 

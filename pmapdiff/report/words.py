@@ -59,14 +59,18 @@ def snapshot_words(ref: SnapshotRef) -> str:
     return f"{where} of {format_moment_local(ref.taken_at_us)}{label}{host}"
 
 
+def script_name(info: ProcessInfo) -> str:
+    """What an interpreter runs, as a title says it (`leaking.py`); nothing for what gave the process its name, or for code: it has no end."""
+    first, _, module = (runs_what(info) or b"").partition(b"\0")
+    runs = decode(module or first).rsplit("/", 1)[-1]
+    return runs[:_LONGEST_SCRIPT] if runs != info.name and first not in (b"-c", b"-e") else ""
+
+
 def process_title(info: ProcessInfo) -> str:
     """`redis-server 1100`; of an interpreter also what it runs: `python leaking.py 1200`, `java app.jar 1300`."""
     words = [shorten(printable(info.name), _LONGEST_NAME)] if info.is_named else []
-    first, _, module = (runs_what(info) or b"").partition(b"\0")
-    runs = decode(module or first).rsplit("/", 1)[-1]
-    # A script that gave the process its name need not be said twice; of code there is no end.
-    if runs and runs != info.name and first not in (b"-c", b"-e"):
-        words.append(runs[:_LONGEST_SCRIPT])
+    if runs := script_name(info):
+        words.append(runs)
     if not words:
         return f"process {info.pid}" if info.pid else "unknown process"
     return printable(" ".join([*words, str(info.pid)] if info.pid else words))

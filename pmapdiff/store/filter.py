@@ -9,6 +9,9 @@ from pmapdiff.errors import UsageError
 from pmapdiff.model import ProcessInfo
 from pmapdiff.text import decode, printable
 
+# A pid_t; the kernel gives none above 2²² (include/linux/threads.h, PID_MAX_LIMIT).
+_MOST_PID = (1 << 31) - 1
+
 
 def check_name(name: str | None) -> None:
     """Raise UsageError if the value of --name is no regular expression."""
@@ -31,6 +34,9 @@ class ProcessFilter:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        for pid in self.pids:
+            if pid > _MOST_PID:
+                raise UsageError(f"--pid {pid}: no process has such a number")
 
     @property
     def everything(self) -> bool:

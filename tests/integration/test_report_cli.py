@@ -25,6 +25,13 @@ def test_it_says_what_is_missing(orders: Runner, tmp_path: Path) -> None:
     orders.here("report").refused("--output report.html")
     page = tmp_path / "page.html"
     orders.here("report", "--picture", "pie", "-o", page).refused("timeline, space, treemap")
+    orders.here("report", "--picture", "space", "-o", page).refused("give --svg or --png")
+    orders.here("report", "-o", page, "--svg", page).refused("another output")
+    orders.here("report", "-o", orders.db).refused("is a database")
+    table = tmp_path / "table"
+    shutil.copy(SAMPLES / "redis-1100.pmap-x.txt", table)
+    orders.here("report", table, "-o", table).refused("a file that is read")
+    orders.here("report", "--pid", 1 << 70, "-o", page).refused("no process has such a number")
     orders.here("report", "--figure", "uss", "-o", page).refused("footprint, rss, dirty, swap, size, mappings")
     orders.here("report", "first", "latest", "--since", "first", "-o", page).refused("not both")
     orders.here("report", "--name", "no-such-thing", "-o", page).refused("no-such-thing")
@@ -33,6 +40,14 @@ def test_it_says_what_is_missing(orders: Runner, tmp_path: Path) -> None:
     orders.here("report", "--picture", "space", "--png", tmp_path / "x.png", "--until", "first").refused("choose one process")
     orders.here("report", "-o", tmp_path / "no" / "such" / "folder.html").refused("cannot write")
     assert not list(tmp_path.glob("*.*"))
+
+    assert orders.snapshots()
+
+
+def test_what_is_asked_for_is_shown_first(orders: Runner, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    orders.here("report", "--figure", "mappings", "-o", page).ok()
+    assert [scope["figure"] for scope in packed_in(page)["scopes"]] == ["mappings"] * 4
 
 
 def test_a_range_a_pair_and_a_process(orders: Runner, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def amount_signals(largest: str, *, is_count: str) -> list[dict[str, Any]]:
         {"name": "largest", "update": f"max(1, {largest})"},
         {"name": "thousand", "update": f"{is_count} ? 1000 : 1024"},
         {"name": "ticks", "update": "max(2, min(6, floor(height / 40)))"},
-        {"name": "power", "update": "clamp(floor(log(largest / ticks) / log(thousand) + 1e-9), 0, 5)"},
+        {"name": "power", "update": "clamp(floor(log(largest) / log(thousand) + 1e-9), 0, 5)"},
         {"name": "unit", "update": "pow(thousand, power)"},
         {"name": "rough", "update": "largest / ticks / unit"},
         {"name": "decade", "update": "pow(10, floor(log(rough) / LN10 + 1e-9))"},

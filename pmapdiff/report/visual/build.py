@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import isfinite
 from statistics import median
 
-from pmapdiff.align import FAMILIES, History, Incarnation, Match, RegionHistory, ServiceHistory
+from pmapdiff.align import FAMILIES, History, RegionHistory, ServiceHistory
 from pmapdiff.analyse.result import Finding, Leaks, Suspect, Verdict
 from pmapdiff.compare import Comparison, ProcessComparison
 from pmapdiff.model import SnapshotRef
@@ -22,11 +22,10 @@ from pmapdiff.report.regions import region_title, service_title
 from pmapdiff.report.sparkline import gaps
 from pmapdiff.report.visual.content import Content, Mark, Moment, Panel, Row, Scope, Span, largest_first
 from pmapdiff.report.visual.series import FIGURES, Series, together
-from pmapdiff.report.words import caveats, effect_words, headline, snapshot_words
+from pmapdiff.report.words import again_words, caveats, effect_words, headline, snapshot_words
 from pmapdiff.text import printable
 from pmapdiff.units import format_duration, format_moment_short, plural, to_datetime
 
-_AGAIN = {Match.RESTARTED: "restarted", Match.EXEC: "became another program"}
 # Of so many processes every region is told, the worst first: of more there is no room in a page.
 _IN_FULL = 60
 _HOUR_MS = 3_600_000
@@ -37,7 +36,9 @@ _WITHOUT_VERDICT = frozenset((Verdict.STABLE, Verdict.TOO_SHORT))
 class Story:
     """The results that a page is made of.
 
-    `comparison` is of two of the history's snapshots, None if there is but one. `leaks` is None where nobody asked, as of saved files.
+    `comparison` is of the two snapshots that somebody named, None if nobody did; then `of_services` has for each service (by its place in the
+    history) that
+    of its first table with its last one. `leaks` is None where there is too little.
     """
 
     history: History
@@ -46,12 +47,13 @@ class Story:
     made_at_us: int
     kills: Sequence[OomKill] = ()
     families: tuple[str, ...] = FAMILIES
+    of_services: Mapping[int, Comparison] = field(default_factory=dict)
 
 
 def content_of(story: Story) -> Content:
     """What there is to be seen of these results."""
     history = story.history
-    moments = tuple(_moment(ref) for ref in history.snapshots)
+    moments = _moments(history.snapshots)
     services = _in_order(story)
     scopes = [_scope(story, service, moments, in_full=place < _IN_FULL) for place, service in enumerate(services)]
     if len(scopes) > 1:
@@ -86,15 +88,31 @@ def _headline(story: Story, scopes: Sequence[Scope], shown: int) -> str:
     return leaks_headline(story.leaks) if story.leaks is not None else scopes[0].answer
 
 
-def clock_ms(moment_us: int) -> int:
-    """What a clock on the wall of whoever makes the page showed at a moment, in ms since 1970 as if that had been UTC."""
-    offset = to_datetime(moment_us).astimezone().utcoffset()
-    return moment_us // 1000 + (0 if offset is None else round(offset.total_seconds() * 1000))
+class Clock:
+    """Places in time as a picture has them: ms since 1970 by the clock of whoever makes it, as if that had always been what it is at the end.
+
+    So an hour that a clock on the wall shows twice is two hours, and lines run forward.
+    """
+
+    def __init__(self, last_us: int) -> None:
+        offset = to_datetime(last_us).astimezone().utcoffset()
+        self._offset_ms = 0 if offset is None else round(offset.total_seconds() * 1000)
+
+    def ms(self, moment_us: int) -> int:
+        """The place of a moment, in µs since the epoch."""
+        return moment_us // 1000 + self._offset_ms
 
 
-def _moment(ref: SnapshotRef) -> Moment:
-    label = ref.label or ("" if ref.id is not None else ref.source)
-    return Moment(ref.id, ref.taken_at_us, clock_ms(ref.taken_at_us), format_moment_short(ref.taken_at_us), printable(label))
+def _moments(refs: Sequence[SnapshotRef]) -> tuple[Moment, ...]:
+    clock = Clock(refs[-1].taken_at_us)
+    moments: list[Moment] = []
+    for ref in refs:
+        label = ref.label or ("" if ref.id is not None else ref.source)
+        # No two at one place, or they would be drawn as one.
+        place = max(clock.ms(ref.taken_at_us), moments[-1].clock_ms + 1 if moments else -(1 << 62))
+        shift = Clock(ref.taken_at_us).ms(ref.taken_at_us) - place
+        moments.append(Moment(ref.id, ref.taken_at_us, place, format_moment_short(ref.taken_at_us), printable(label), shift))
+    return tuple(moments)
 
 
 def _pair(story: Story) -> tuple[int, int]:
@@ -124,14 +142,18 @@ def _in_order(story: Story) -> list[ServiceHistory]:
 
 def _scope(story: Story, service: ServiceHistory, moments: Sequence[Moment], *, in_full: bool) -> Scope:
     history = story.history
-    suspect, compared = _suspect_of(story, service), _compared_of(story, service)
+    suspect, pairing = _suspect_of(story, service), _compared_of(story, service)
     tables = [step for step, total in enumerate(service.totals) if total is not None]
     sentences: list[str] = []
     notes: list[str] = []
-    changed = headline(compared, story.comparison) if compared is not None and story.comparison is not None else ""
-    if compared is not None:
+    changed = ""
+    if pairing is not None:
+        compared, comparison = pairing
+        changed = headline(compared, comparison)
         sentences += [changed, *effect_words(compared)]
         notes += caveats(compared)
+    if not tables:
+        notes.append("no table of it was read")
     title = service_title(service, history)
     answer = changed or title
     if suspect is not None and suspect.verdict not in _WITHOUT_VERDICT:
@@ -173,11 +195,22 @@ def _suspect_of(story: Story, service: ServiceHistory) -> Suspect | None:
     return next((suspect for suspect in suspects if suspect.host == service.host and suspect.process.identity in identities), None)
 
 
-def _compared_of(story: Story, service: ServiceHistory) -> ProcessComparison | None:
-    identities = {known.process.identity for known in service.incarnations}
-    processes = story.comparison.processes if story.comparison is not None else ()
-    found = [p for p in processes if any(c is not None and c.process.identity in identities for c in (p.after, p.before))]
-    return next((p for p in found if p.after is not None), found[0] if found else None)
+def _compared_of(story: Story, service: ServiceHistory) -> tuple[ProcessComparison, Comparison] | None:
+    """What a comparison says of a service, if it pairs the same two processes."""
+    place = next(place for place, known in enumerate(story.history.services) if known is service)
+    comparison = story.comparison or story.of_services.get(place)
+    if comparison is None:
+        return None
+    sides = []
+    for ref in (comparison.before, comparison.after):
+        step = next((step for step, known in enumerate(story.history.snapshots) if known == ref), None)
+        capture = None if step is None else service.captures[step]
+        sides.append(None if capture is None else capture.process.identity)
+    for process in comparison.processes:
+        found = [None if capture is None else capture.process.identity for capture in (process.before, process.after)]
+        if found == sides and any(sides):
+            return process, comparison
+    return None
 
 
 def _region(known: RegionHistory) -> Row:
@@ -200,41 +233,37 @@ def _region(known: RegionHistory) -> Row:
     )
 
 
-def _again(known: Incarnation) -> str:
-    words = _AGAIN.get(known.match, "another process")
-    if known.match is Match.EXEC:
-        return f"{words}: {printable(known.process.name)}"
-    return f"{words} as {known.process.pid}" if known.process.pid else words
-
-
 def _marks(story: Story, service: ServiceHistory, moments: Sequence[Moment]) -> list[Mark]:
     """What happened to a service, in the order of time."""
-    marks = [Mark("restart", moments[step].clock_ms, _again(known), step) for step, known in service.restarts().items()]
+    marks = [Mark("restart", moments[step].clock_ms, moments[step].words, again_words(known), step) for step, known in service.restarts().items()]
     for step in service.lifetime:
         capture = service.captures[step]
         if capture is not None and capture.status != "complete":
             note = f" ({printable(capture.note)})" if capture.note else ""
-            marks.append(Mark("incomplete", moments[step].clock_ms, f"the capture is marked {capture.status}{note}", step))
+            marks.append(Mark("incomplete", moments[step].clock_ms, moments[step].words, f"the capture is marked {capture.status}{note}", step))
     life = list(service.lifetime)
     for place in gaps([moments[step].taken_at_us for step in life]):
         before, after = moments[life[place - 1]], moments[life[place]]
         pause = format_duration((after.taken_at_us - before.taken_at_us) / 1e6)
-        marks.append(Mark("gap", before.clock_ms, f"no snapshot for {pause}", life[place]))
+        marks.append(Mark("gap", before.clock_ms, before.words, f"no snapshot for {pause}", life[place]))
     pids = {known.process.pid for known in service.incarnations}
-    marks += [_kill_mark(kill) for kill in story.kills if kill.pid in pids and kill.time_us is not None]
+    clock = Clock(moments[-1].taken_at_us)
+    marks += [_kill_mark(kill, kill.time_us, clock) for kill in story.kills if kill.pid in pids and kill.time_us is not None]
     return sorted(marks, key=lambda mark: mark.clock_ms)
 
 
-def _kill_mark(kill: OomKill) -> Mark:
+def _kill_mark(kill: OomKill, moment_us: int, clock: Clock) -> Mark:
     name = printable(kill.name.decode("utf-8", "backslashreplace")) if kill.name else "a process"
-    return Mark("kill", clock_ms(kill.time_us or 0), f"out of memory: {name} {kill.pid or ''} killed by {printable(kill.killer)}")
+    return Mark(
+        "kill", clock.ms(moment_us), format_moment_short(moment_us), f"out of memory: {name} {kill.pid or ''} killed by {printable(kill.killer)}"
+    )
 
 
 def _panel(finding: Finding, suspect: Suspect, service: ServiceHistory, moments: Sequence[Moment]) -> Panel:
     """A finding with the series that it was judged by."""
     known = dict(zip(suspect.moments_us, finding.series, strict=False))
     values = tuple(known.get(moment.taken_at_us) for moment in moments) if known else ()
-    onset = finding.trend.onset_us
+    onset_us = finding.trend.onset_us
     return Panel(
         title=what_words(finding),
         verdict=finding.trend.verdict.value,
@@ -243,7 +272,7 @@ def _panel(finding: Finding, suspect: Suspect, service: ServiceHistory, moments:
         unit="mappings" if finding.figure.is_count else "KiB",
         values=values,
         slopes=tuple(_slopes(finding, values, service, moments)),
-        onset_ms=None if onset is None else clock_ms(onset),
+        onset_ms=None if onset_us is None else Clock(moments[-1].taken_at_us).ms(onset_us),
         sentences=tuple(finding_lines(finding)),
         evidence=tuple(evidence_lines(finding)),
         suggestion=printable(finding.suggestion),
@@ -258,7 +287,7 @@ def _slopes(
     trend = finding.trend
     if trend.verdict not in (Verdict.GROWING, Verdict.SHRINKING, Verdict.CACHE) or trend.onset_us is None or not isfinite(trend.slope):
         return []
-    onset, per_ms = clock_ms(trend.onset_us), trend.slope / _HOUR_MS
+    onset, per_ms = Clock(moments[-1].taken_at_us).ms(trend.onset_us), trend.slope / _HOUR_MS
     slopes = []
     for first, end in pairwise([0, *service.restarts(), len(values)]):
         known = [(moments[step].clock_ms, value) for step in range(first, end) if (value := values[step]) is not None]
@@ -283,7 +312,7 @@ def _all(story: Story, scopes: Sequence[Scope], services: Sequence[ServiceHistor
         for place, (scope, life) in enumerate(zip(scopes, lives, strict=True), 1)
     ]
     marks = [
-        Mark(mark.kind, mark.clock_ms, f"{scope.title}: {mark.words}", mark.step)
+        Mark(mark.kind, mark.clock_ms, mark.when, f"{scope.title}: {mark.words}", mark.step)
         for scope in scopes
         for mark in scope.marks
         if mark.kind in ("restart", "kill")
@@ -292,7 +321,7 @@ def _all(story: Story, scopes: Sequence[Scope], services: Sequence[ServiceHistor
     for place, (before, after) in enumerate(pairwise(moments), 1):
         if place in late:
             pause = format_duration((after.taken_at_us - before.taken_at_us) / 1e6)
-            marks.append(Mark("gap", before.clock_ms, f"no snapshot for {pause}", place))
+            marks.append(Mark("gap", before.clock_ms, before.words, f"no snapshot for {pause}", place))
     title = plural(len(services), "process", "processes")
     names = [name for name in story.families if name in families]
     return Scope(

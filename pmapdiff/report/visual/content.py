@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pmapdiff.report.visual.series import FIGURES, NONE_THERE, Series
-from pmapdiff.units import to_datetime
 
 Span = tuple[int, tuple[tuple[int, int, str], ...]]
 """From a step on: where the mappings of a region lie (address, length, both in bytes) and with which permissions."""
@@ -18,28 +17,27 @@ Span = tuple[int, tuple[tuple[int, int, str], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A snapshot: `clock_ms` is its time as a clock on the wall showed it, in ms since 1970 as if that had been UTC."""
+    """A snapshot: `clock_ms` is its place in time, in ms, of which no two have the same; what a clock on the wall showed is in `words`, and
+    that was by `shift_ms` more.
+    """
 
     id: int | None
     taken_at_us: int
     clock_ms: int
     words: str
     label: str
+    shift_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened: `restart`, `kill`, `incomplete` (a capture) or `gap` (no snapshot for long). `clock_ms` as that of a moment."""
+    """Something that happened: `restart`, `kill`, `incomplete` (a capture) or `gap` (no snapshot for long), `when` by the clock on the wall."""
 
     kind: str
     clock_ms: int
+    when: str
     words: str
     step: int | None = None
-
-    @property
-    def when(self) -> str:
-        """What the clock on the wall showed: `2026-11-22 14:00:00`."""
-        return to_datetime(self.clock_ms * 1000).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,9 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that a page shows. `pair` are the steps of the two moments that are compared first, `shown` is the place of the scope that is."""
+    """All that a page shows. `pair` are the steps of the two moments that are compared first, `shown` is the place of the scope that is, and `figure`
+    the one that was asked for.
+    """
 
     title: str
     headline: str
@@ -128,14 +128,17 @@ class Content:
     pair: tuple[int, int]
     shown: int
     made_at_us: int
+    figure: str | None = None
 
     def figures(self, scope: Scope) -> list[str]:
         """The figures that are known of a scope anywhere."""
         return [figure for figure in FIGURES if any(value is not None for value in scope.totals.values(figure))]
 
     def first_figure(self, scope: Scope) -> str:
-        """The figure to begin with: the first that is anything but 0."""
+        """The figure to begin with: the one that was asked for, or the first that is anything but 0."""
         known = self.figures(scope)
+        if self.figure in known:
+            return self.figure
         return next((figure for figure in known if any(scope.totals.values(figure))), known[0] if known else "size")
 
     def pair_of(self, scope: Scope) -> tuple[int, int]:

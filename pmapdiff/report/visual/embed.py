@@ -90,6 +90,8 @@ def page_value(content: Content, rows: Sequence[int | None]) -> dict[str, Any]:
             "clock_ms": _differences([moment.clock_ms for moment in content.moments]),
             "taken_at_us": _differences([moment.taken_at_us for moment in content.moments]),
             "ids": [moment.id for moment in content.moments],
+            # What a clock on the wall showed otherwise, where it was put back or forward.
+            "shifts": {str(step): shift for step, moment in enumerate(content.moments) if (shift := moment.shift_ms)},
             "labels": {str(step): moment.label for step, moment in enumerate(content.moments) if moment.label},
         },
         "pair": list(content.pair),
@@ -124,7 +126,7 @@ def _scope_value(content: Content, scope: Scope, number: int | None, permissions
         "families": [[content.families.index(row.family), series_value(row.series)] for row in families],
         "rows": [_row_value(content, row, permissions) for row in rows],
         "left_out": scope.regions - len(rows),
-        "marks": [[mark.kind, mark.clock_ms, mark.words] for mark in scope.marks],
+        "marks": [[mark.kind, mark.clock_ms, mark.words, mark.when] for mark in scope.marks],
         **(_axes(scope, rows) if rows and has_places(scope) else {}),
     }
 

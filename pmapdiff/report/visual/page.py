@@ -160,7 +160,8 @@ def _way(value: int | None) -> str:
 
 def _ends(row: Row, figure: str, steps: Sequence[int]) -> dict[str, Any]:
     """First, most and last of a figure, what it changed by, and its line, for a table."""
-    values = row.series.values(figure)[steps[0] : steps[-1] + 1] if steps else []
+    every = row.series.values(figure)
+    values = [every[step] for step in steps]
     known = [value for value in values if value is not None]
     change = known[-1] - known[0] if known else None
     return {
@@ -213,10 +214,12 @@ def _spark(values: Sequence[int | None]) -> str:
     path, pen = "", "M"
     for place, value in enumerate(points):
         if value is None:
+            path += "h1" * (pen == "L" and path.rpartition("M")[2].count("L") == 0)
             pen = "M"
             continue
         path += f"{pen}{100 * place / max(len(points) - 1, 1):.0f} {19 - 18 * (value - low) / span:.0f}"
         pen = "L"
+    path += "h1" * (pen == "L" and path.rpartition("M")[2].count("L") == 0)
     return f'<svg class="spark" viewBox="0 0 100 20" preserveAspectRatio="none" aria-hidden="true"><path d="{path}"/></svg>'
 
 

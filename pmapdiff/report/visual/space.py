@@ -26,6 +26,9 @@ _HOLE, _ALL_HOLES = 0.012, 0.35
 _LEFT_TO_OTHERS = 0.15
 _TO_SCALE_AT_LEAST = 64
 # What is narrower than this part of a line is drawn together. A script can draw more than a file has room for.
+# Of an axis with more points only as many are kept as are needed for places that are off by at most this part of a line.
+_MOST_POINTS, _OFF = 1500, 0.0004
+_NEAREST_FOLDS = 0.003
 HAIR, HAIR_OF_SCRIPT = 0.0015, 0.0007
 
 
@@ -78,12 +81,40 @@ def axis_of(pieces: Iterable[Piece]) -> Axis:
         pages.append(part.end)
         places.append(place + width)
     stretch = lines / places[-1]
+    kept = _bends(pages, [place * stretch for place in places])
     return Axis(
-        tuple(pages),
-        tuple(round(place * stretch, 6) for place in places),
+        tuple(pages[number] for number in kept),
+        tuple(round(places[number] * stretch, 6) for number in kept),
         lines,
-        tuple((round(place * stretch, 6), size, mapped) for place, size, mapped in folds),
+        tuple((round(place * stretch, 6), size, mapped) for place, size, mapped in _apart(folds, _NEAREST_FOLDS / stretch)),
     )
+
+
+def _bends(pages: Sequence[int], places: Sequence[float]) -> list[int]:
+    """Which points are needed for a line that is never off by more than a hair: all, unless they are very many."""
+    if len(pages) <= _MOST_POINTS:
+        return list(range(len(pages)))
+    kept = [0]
+    steepest, flattest = float("inf"), float("-inf")
+    for number in range(1, len(pages)):
+        start = kept[-1]
+        width, height = pages[number] - pages[start], places[number] - places[start]
+        if not flattest <= height / width <= steepest:
+            kept.append(number - 1)
+            start = number - 1
+            steepest, flattest = float("inf"), float("-inf")
+            width, height = pages[number] - pages[start], places[number] - places[start]
+        steepest, flattest = min(steepest, (height + _OFF) / width), max(flattest, (height - _OFF) / width)
+    return [*kept, len(pages) - 1]
+
+
+def _apart(folds: Sequence[tuple[float, int, bool]], least: float) -> list[tuple[float, int, bool]]:
+    """The folds without those that would be drawn over others; the first of each heap stays."""
+    found: list[tuple[float, int, bool]] = []
+    for fold in folds:
+        if not found or fold[0] - found[-1][0] >= least:
+            found.append(fold)
+    return found
 
 
 def _flat(pieces: Iterable[Piece]) -> list[Piece]:

@@ -134,18 +134,23 @@ def thinned_steps(scope: Scope, most: int = _MOST_POINTS) -> list[int]:
     return [*(steps[len(steps) * i // most] for i in range(most)), steps[-1]]
 
 
-def line_of(content: Content, values: Sequence[int | None], steps: Sequence[int], breaks: Sequence[int]) -> list[tuple[int, int | None]]:
+def line_of(content: Content, values: Sequence[int | None], steps: Sequence[int], breaks: Sequence[int]) -> list[tuple[float, int | None]]:
     """Points (ms, value) with one that is None before each break."""
-    line: list[tuple[int, int | None]] = []
-    waiting = iter([*breaks, len(values)])
+    line: list[tuple[float, int | None]] = []
+    waiting = iter([*breaks, len(values), len(values) + 1])
     following = next(waiting)
-    for step in steps:
-        t = content.moments[step].clock_ms
-        if step >= following:
-            line.append((t - 1, None))
-            while step >= following:
-                following = next(waiting)
+    clocks = [content.moments[step].clock_ms for step in steps]
+    # What has no neighbour is as wide as a hair.
+    hair = max((clocks[-1] - clocks[0]) / 400, 0.25) if clocks else 0
+    for place, (step, t) in enumerate(zip(steps, clocks, strict=True)):
+        begins = place == 0 or step >= following
+        if place and begins:
+            line.append((t - 0.5, None))
+        while step >= following:
+            following = next(waiting)
         line.append((t, values[step]))
+        if begins and (place + 1 == len(steps) or steps[place + 1] >= following):
+            line.append((t + hair, values[step]))
     return line
 
 

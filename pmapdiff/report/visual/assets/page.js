@@ -133,11 +133,13 @@ function sparkline(values) {
   const span = Math.max(Math.max(...known) - low, Math.max(...known) / 10, 1);
   let path = "";
   let pen = "M";
+  const dot = (text) => (/M[^LMh]*$/.test(text) ? `${text}h1` : text);
   const most = 60;
   const step = Math.max(values.length / most, 1);
   for (let place = 0; place < Math.min(values.length, most); place += 1) {
     const part = values.slice(Math.floor(place * step), Math.floor((place + 1) * step)).filter((value) => value !== null);
     if (!part.length) {
+      path = dot(path);
       pen = "M";
       continue;
     }
@@ -148,7 +150,7 @@ function sparkline(values) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   for (const [key, value] of Object.entries({ viewBox: "0 0 100 20", class: "spark", "aria-hidden": "true", preserveAspectRatio: "none" })) svg.setAttribute(key, value);
   const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  line.setAttribute("d", path);
+  line.setAttribute("d", dot(path));
   svg.append(line);
   return svg;
 }
@@ -159,7 +161,8 @@ class Page {
     this.specs = specs;
     data.clock = added(data.moments.clock_ms);
     this.scopes = data.scopes.map((value) => new Scope(value, data));
-    this.state = { scope: data.shown, figure: this.scopes[data.shown].figure, pair: data.pair, grown: false, cursor: -1 };
+    // What was asked for last; a process that has no table at such a moment is shown at the nearest that it has.
+    this.state = { scope: data.shown, figure: this.scopes[data.shown].figure, wanted: data.pair, grown: false, cursor: -1 };
     this.views = {};
     this.sorting = { column: null, down: true };
   }
@@ -169,7 +172,7 @@ class Page {
   }
 
   get pair() {
-    return this.state.pair;
+    return this.state.wanted.map((step) => this.scope.nearest(step));
   }
 
   figure(name) {
@@ -193,12 +196,14 @@ class Page {
     byId("figure").addEventListener("change", (event) => this.choose({ figure: event.target.value }));
     for (const [end, id] of ["from", "to"].entries()) {
       byId(id).addEventListener("input", (event) => {
-        const pair = [...this.pair];
-        pair[end] = this.scope.steps[Number(event.target.value)];
-        this.choose({ pair });
+        const wanted = [...this.pair];
+        const step = this.scope.steps[Number(event.target.value)];
+        // Neither end goes beyond the other.
+        wanted[end] = end ? Math.max(step, wanted[0]) : Math.min(step, wanted[1]);
+        this.choose({ wanted });
       });
     }
-    byId("whole").addEventListener("click", () => this.choose({ pair: [this.scope.steps[0], this.scope.steps.at(-1)] }));
+    byId("whole").addEventListener("click", () => this.choose({ wanted: [this.scope.steps[0], this.scope.steps.at(-1)] }));
     for (const [id, by] of [["back", -1], ["on", 1]]) byId(id).addEventListener("click", () => this.move(by));
     byId("grown").addEventListener("change", (event) => this.choose({ grown: event.target.checked }));
     byId("search").addEventListener("input", () => this.showRegions());
@@ -224,15 +229,13 @@ class Page {
   move(by) {
     const { steps } = this.scope;
     const places = this.pair.map((step) => steps.indexOf(this.scope.nearest(step)) + by);
-    if (Math.min(...places) >= 0 && Math.max(...places) < steps.length) this.choose({ pair: places.map((place) => steps[place]) });
+    if (Math.min(...places) >= 0 && Math.max(...places) < steps.length) this.choose({ wanted: places.map((place) => steps[place]) });
   }
 
   choose(change) {
     Object.assign(this.state, change);
     this.state.cursor = -1;
     if (!this.scope.known.includes(this.state.figure)) this.state.figure = this.scope.figure;
-    this.state.pair = this.pair.map((step) => this.scope.nearest(step));
-    if (this.pair[0] > this.pair[1]) this.state.pair = [this.pair[1], this.pair[0]];
     this.writeAddress();
     this.showAll();
   }
@@ -245,8 +248,8 @@ class Page {
 
   // What is looked at is in the address of the page, so that it can be told to others.
   writeAddress() {
-    const { scope, figure, pair } = this.state;
-    const address = `#process=${scope}&figure=${figure}&from=${pair[0]}&to=${pair[1]}`;
+    const { scope, figure, wanted } = this.state;
+    const address = `#process=${scope}&figure=${figure}&from=${wanted[0]}&to=${wanted[1]}`;
     if (location.hash !== address) history.replaceState(null, "", address);
   }
 
@@ -258,7 +261,7 @@ class Page {
     this.state.scope = scope;
     if (this.scope.known.includes(wanted.get("figure"))) this.state.figure = wanted.get("figure");
     const pair = [number("from", this.data.clock.length), number("to", this.data.clock.length)];
-    if (!pair.includes(null)) this.state.pair = pair.map((step) => this.scope.nearest(step)).sort((a, b) => a - b);
+    if (!pair.includes(null)) this.state.wanted = pair.sort((a, b) => a - b);
     return true;
   }
 
@@ -276,7 +279,7 @@ class Page {
     }
     byId("grown").checked = state.grown;
     for (const part of document.querySelectorAll("[data-scope]")) part.hidden = !scope.is_all && Number(part.dataset.scope) !== state.scope;
-    byId("marks").replaceChildren(...scope.marks.map(([kind, clock, words]) => element("li", { class: kind }, `${clockWords(clock)}  ${words}`)));
+    byId("marks").replaceChildren(...scope.marks.map(([kind, , words, when]) => element("li", { class: kind }, `${when}  ${words}`)));
     byId("answer").textContent = scope.answer;
     byId("answer").hidden = scope.answer === document.querySelector("h1").textContent;
     for (const heading of document.querySelectorAll("[data-title]")) heading.textContent = scope.title;
@@ -285,7 +288,7 @@ class Page {
   momentWords(step) {
     const { ids, labels } = this.data.moments;
     const number = ids[step] === null ? "" : `#${ids[step]} of `;
-    return `${number}${clockWords(this.data.clock[step])}${labels[step] ? `, ${labels[step]}` : ""}`;
+    return `${number}${clockWords(this.data.clock[step] + (this.data.moments.shifts[step] || 0))}${labels[step] ? `, ${labels[step]}` : ""}`;
   }
 
   // --- Pictures ---
@@ -313,13 +316,18 @@ class Page {
     if (scope.steps.length < 2) return;
     const spec = structuredClone(this.specs.timeline);
     const figure = this.figure(state.figure);
+    const hair = Math.max((data.clock[scope.steps.at(-1)] - data.clock[scope.steps[0]]) / 400, 0.25);
     const line = (series) => {
       const values = series.values(figure);
       const found = [];
       const breaks = new Set(scope.breaks);
-      for (const step of scope.steps) {
-        if (breaks.has(step)) found.push({ t: data.clock[step] - 1, v: null });
-        found.push({ t: data.clock[step], v: values[step] });
+      for (const [place, step] of scope.steps.entries()) {
+        const t = data.clock[step];
+        if (breaks.has(step)) found.push({ t: t - 0.5, v: null });
+        found.push({ t, v: values[step] });
+        // What has no neighbour is as wide as a hair.
+        const alone = (!place || breaks.has(step)) && (place + 1 === scope.steps.length || breaks.has(scope.steps[place + 1]));
+        if (alone) found.push({ t: t + hair, v: values[step] });
       }
       return found;
     };
@@ -336,7 +344,8 @@ class Page {
     view.addSignalListener("chosen", (_, chosen) => {
       if (!chosen) return;
       const pair = chosen.map((clock) => this.stepAt(clock)).sort((a, b) => a - b);
-      if (pair[0] !== pair[1]) this.choose({ pair });
+      if (pair[0] !== pair[1]) this.choose({ wanted: pair });
+      else this.drawTimeline();
     });
     view.addSignalListener("hover", (_, clock) => {
       byId("reading").textContent = clock === null ? "" : this.reading(this.stepAt(clock));
@@ -512,11 +521,11 @@ class Page {
     const { scope, state } = this;
     const figure = this.figure(state.figure);
     const wanted = byId("search").value.toLowerCase();
-    const life = [scope.steps[0], scope.steps.at(-1)];
     const rows = scope.rows
       .filter((row) => !wanted || [row.name, row.path, row.familyName, row.perms, row.key].some((text) => text.toLowerCase().includes(wanted)))
       .map((row) => {
-        const values = row.series.values(figure).slice(life[0], life[1] + 1);
+        const all = row.series.values(figure);
+        const values = scope.steps.map((step) => all[step]);
         const known = values.filter((value) => value !== null);
         const [first, last] = [known[0] ?? null, known.at(-1) ?? null];
         const most = known.length ? known.reduce((a, b) => Math.max(a, b)) : null;
