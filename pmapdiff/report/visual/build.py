@@ -37,8 +37,7 @@ class Story:
     """The results that a page is made of.
 
     `comparison` is of the two snapshots that somebody named, None if nobody did; then `of_services` has for each service (by its place in the
-    history) that
-    of its first table with its last one. `leaks` is None where there is too little.
+    history) that of its first table with its last one. `leaks` is None where there is too little.
     """
 
     history: History
