@@ -59,6 +59,10 @@ class Row:
         known = [value for value in self.series.values(figure) if value is not None]
         return max(known) - min(known) if known else 0
 
+    def most(self, figure: str) -> int:
+        """The largest that a figure was; 0 if it is not known."""
+        return max((value for value in self.series.values(figure) if value is not None), default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Panel:
@@ -157,5 +161,5 @@ def difference(row: Row | Scope, figure: str, pair: tuple[int, int]) -> int | No
 
 
 def largest_first(rows: Sequence[Row], figure: str) -> list[Row]:
-    """Rows in the order of how much they varied."""
-    return sorted(rows, key=lambda row: (-row.swing(figure), -row.swing("size"), row.name, row.key))
+    """Rows in the order of how much they varied; of those that did not, the largest first."""
+    return sorted(rows, key=lambda row: (-row.swing(figure), -row.most(figure), -row.swing("size"), -row.most("size"), row.name, row.key))

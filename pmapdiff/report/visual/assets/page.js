@@ -437,6 +437,8 @@ class Page {
       })
       .filter((cell) => cell.v > 0);
     byId("no-cells").hidden = cells.length > 0;
+    byId("treemap").parentElement.hidden = !cells.length;
+    if (!cells.length) return;
     const spec = structuredClone(this.specs.treemap);
     for (const part of spec.data) if (part.name === "cells") part.values = cells;
     for (const signal of spec.signals) if (signal.name === "figure") signal.value = state.figure;
