@@ -139,14 +139,19 @@ def _words_of(entry: Entry) -> str:
     return f"{process_title(entry.process)} {printable(entry.host)} {printable(entry.process.command_line)}"
 
 
+# What is left for the command line before another column is.
+_PROCESS = 34
+
+
 class _Column(NamedTuple):
-    """A column of the list of services: its title, its cell, and what it is called when it is sorted by."""
+    """A column of the list of services: its title, its cell, what it is called when it is sorted by, and whether it is left out first."""
 
     title: str
     cell: Callable[[Entry], Cell | str]
     left: bool = False
     sort: str = ""
     wide: bool = False
+    spare: int = 0
 
 
 def process_sheet(entries: Sequence[Entry], verdicts: Verdicts, view: View, sort: str, *, reverse: bool) -> Sheet:
@@ -154,7 +159,7 @@ def process_sheet(entries: Sequence[Entry], verdicts: Verdicts, view: View, sort
     several = len({entry.host for entry in entries}) > 1
     columns = [
         _Column("PID", lambda e: str(e.process.pid or "-"), sort="pid"),
-        _Column("Snapshots", lambda e: f"{e.captures:,}", wide=True),
+        _Column("Snapshots", lambda e: f"{e.captures:,}", wide=True, spare=1),
         _Column("Size", lambda e: format_kib(e.figure("size_kib")), wide=True),
         _Column("Rss", lambda e: format_kib(e.figure("rss_kib")), sort="rss"),
         _Column("Footprint", lambda e: format_kib(e.figure("footprint_kib")), sort="footprint"),
@@ -170,7 +175,7 @@ def process_sheet(entries: Sequence[Entry], verdicts: Verdicts, view: View, sort
     header = [column.title + (_arrow(sort in _RISING, reverse=reverse) if column.sort == sort else "") for column in columns]
     ordered = sorted(entries, key=lambda entry: (*_order(entry, verdicts, sort), entry.process.pid, entry.host), reverse=reverse)
     lines = tuple(Line([column.cell(entry) for column in columns], entry) for entry in ordered)
-    return Sheet(tuple(Column(title, column.left) for title, column in zip(header, columns, strict=True)), lines)
+    return Sheet(tuple(Column(title, column.left, column.spare, room=_PROCESS) for title, column in zip(header, columns, strict=True)), lines)
 
 
 _RISING = ("pid", "name", "verdict")

@@ -20,6 +20,8 @@ from pmapdiff.units import format_delta_kib, format_kib
 _GAP = "  "
 # What the last column keeps before it gives room to what can be done without.
 _COMFORTABLE_NAME = 42
+# And before other words are cut.
+_NARROWEST_NAME = 20
 _NARROWEST_WORDS = 6
 # A space where a line may end: not before a unit or the time of a date.
 _SPACE = re.compile(r" (?!(?:[KMGTP]iB(?:/\w+)?|%|s|min|h|d|\d\d:\d\d:\d\d)(?:[\s,;:)]|$))")
@@ -245,6 +247,6 @@ def _fit(columns: Sequence[Column], widths: list[int], width: int | None) -> lis
         kept.remove(victim)
     # Only what strangers named has no bounds.
     for i in sorted((i for i in kept[:-1] if columns[i].left), key=lambda i: -widths[i]):
-        widths[i] -= max(0, min(widths[i] - _NARROWEST_WORDS, needed(columns[last].room) - width))
+        widths[i] -= max(0, min(widths[i] - _NARROWEST_WORDS, needed(_NARROWEST_NAME) - width))
     widths[last] = min(widths[last], max(width - sum(widths[i] + len(_GAP) for i in kept[:-1]), 1))
     return kept

@@ -48,7 +48,7 @@ def test_the_post_that_started_this(run: Runner, saved: tuple[Path, Path]) -> No
         assert mapping["private_dirty_kib"] is None
     assert {mapping["device"] for mapping in process["mappings"]} == {"fb:01", "00:00"}
     text = run.here("show", "latest").ok().out
-    assert all(figure in text for figure in ("35904", "8076", "6368"))
+    assert all(figure in text for figure in ("35.1 MiB", "7.9 MiB", "6.2 MiB"))
 
 
 def test_each_of_the_two_by_itself(run: Runner) -> None:

@@ -95,7 +95,7 @@ def test_other_packers_are_named(run: Runner, tmp_path: Path, magic: bytes, name
 
 
 def test_standard_input(run: Runner) -> None:
-    assert "12056" in run.fresh("show", "-", stdin=SMAPS).ok().out
+    assert "11.8 MiB" in run.fresh("show", "-", stdin=SMAPS).ok().out
     assert "no change" in run.fresh("compare", FROZEN / "smaps.txt", "-", stdin=gzip.compress(SMAPS)).ok().out
     run.fresh("import", "-", "--at", "2026-11-22 14:00Z", "--host", "web1", stdin=SMAPS).ok()
     (snapshot,) = run.snapshots()
