@@ -17,10 +17,9 @@ import leak_results
 import odd_store
 import pytest
 from pandas import DataFrame
-from typer.testing import CliRunner
+from programs import Runner
 
 import pmapdiff
-from pmapdiff.cli import load_app
 from pmapdiff.model import Mapping, SnapshotRef
 from pmapdiff.report import View, forms_of
 from pmapdiff.report.page import html_of
@@ -46,9 +45,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> str:
 def printed(monkeypatch: pytest.MonkeyPatch, *arguments: object, width: int | None = None) -> str:
     """What a command prints into a pipe."""
     monkeypatch.setenv("COLUMNS", "" if width is None else str(width))
-    done = CliRunner().invoke(load_app(), list(map(str, arguments)))
-    assert done.exit_code == 0, done.output
-    return done.stdout
+    return Runner(Path("/nowhere")).here(*arguments, store=False).ok().out
 
 
 Ask = Callable[[pmapdiff.Store], Any]

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -362,13 +363,25 @@ def test_a_named_form_without_a_table() -> None:
             parse_saved(data, "f", "pmap")
 
 
-@pytest.mark.parametrize(
-    "filling", [b" ", b"-", b"- ", b"0", b"0 ", b"a", b"Address ", b"rd ", b"Size ", b"1: ", b"\r", b"\n", b"7:   a\n", PLAIN_ROW, X_COLUMNS]
-)
-@pytest.mark.parametrize(
-    "beginning",
-    [b"", b"7:", b"7:   a\n", X_COLUMNS[:-1], b"-", b"total kB ", b"mapped: 1K", PLAIN_ROW[:-1], X_ROW[:16], D_ROW[:40], b"  5566661f3000 r--p 0"],
-)
+_BEGINNINGS = [
+    b"",
+    b"7:",
+    b"7:   a\n",
+    X_COLUMNS[:-1],
+    b"-",
+    b"total kB ",
+    b"mapped: 1K",
+    PLAIN_ROW[:-1],
+    X_ROW[:16],
+    D_ROW[:40],
+    b"  5566661f3000 r--p 0",
+]
+_WORDS = [b" ", b"-", b"- ", b"0", b"0 ", b"a", b"Address ", b"rd ", b"Size ", b"1: ", b"\r"]
+# A beginning is one line long: what many lines cost, it does not change.
+_LINES = [b"\n", b"7:   a\n", PLAIN_ROW, X_COLUMNS]
+
+
+@pytest.mark.parametrize(("beginning", "filling"), [*product(_BEGINNINGS, _WORDS), *product([b"", X_COLUMNS[:-1]], _LINES)])
 def test_long_lines_take_linear_time(beginning: bytes, filling: bytes) -> None:
     line = beginning + filling * (100_000 // len(filling)) + b"\0"
     began = time.process_time()
