@@ -108,7 +108,7 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest) -> Backend:
     """What makes fresh stores: a test that asks for it runs on both databases."""
     found: Backend = request.getfixturevalue("files" if request.param == "sqlite" else "cluster")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections.abc import Iterator
 from random import Random
 
 import pytest
+from backends import Backend
 from strategies import PAGE, capture_of, file, make
 
 from pmapdiff.model import Mapping, MappingTable, Snapshot, SnapshotRef, Status
@@ -28,9 +30,9 @@ def changing(random: Random, mappings: dict[int, Mapping]) -> tuple[Mapping, ...
     return tuple(mappings[place] for place in sorted(mappings))
 
 
-@pytest.fixture
-def series(store: Store) -> Store:
-    """A hundred snapshots of three processes, which are not in all of them."""
+@pytest.fixture(scope="module")
+def series(backend: Backend) -> Iterator[Store]:
+    """A hundred snapshots of three processes, which are not in all of them; nobody writes to it."""
     random = Random(5)
     states: list[dict[int, Mapping]] = [{}, {}, {}]
     taken = []
@@ -39,15 +41,22 @@ def series(store: Store) -> Store:
         if number % 10 == 3:
             captures.append(capture_of((), 99, Status.DENIED)._replace(table=None))
         taken.append(Snapshot(SnapshotRef(None, number * MINUTE_US, "h"), tuple(captures)))
-    store.write_all(taken)
-    return store
+    with backend.fresh() as location:
+        store = Store.open(location, write=True)
+        store.write_all(taken)
+        yield store
+
+
+@pytest.fixture(scope="module")
+def alone(series: Store) -> dict[SnapshotRef, Snapshot]:
+    """Each of them, as it is loaded by itself."""
+    return {ref: series.load(ref) for ref in series.refs()}
 
 
 @pytest.mark.parametrize("order", ["forward", "backward", "shuffled", "every third"])
-def test_each_table_is_what_it_is_by_itself(series: Store, order: str) -> None:
+def test_each_table_is_what_it_is_by_itself(series: Store, alone: dict[SnapshotRef, Snapshot], order: str) -> None:
     refs = series.refs()
     assert len(refs) > 3 * AHEAD
-    alone = {ref: series.load(ref) for ref in refs}
     chosen = {"forward": refs, "backward": refs[::-1], "shuffled": Random(1).sample(refs, len(refs)), "every third": refs[::3]}[order]
     assert list(series.walk(chosen)) == [alone[ref] for ref in chosen]
     seven = ProcessFilter(frozenset([7]))
@@ -93,7 +102,7 @@ def test_memory_does_not_grow_with_the_snapshots(store: Store, monkeypatch: pyte
         passes = capture_of([file(A + n * PAGE, A + (n + 1) * PAGE, "r--p", 0, name) for n, name in enumerate(names)], 1000 + number)
         return Snapshot(SnapshotRef(None, number * MINUTE_US, "h"), (stays, passes))
 
-    store.write_all(taken(number) for number in range(120))
+    store.write_all(taken(number) for number in range(80))
     refs = store.refs()
     held = []
     # As the command line has it.
@@ -101,10 +110,10 @@ def test_memory_does_not_grow_with_the_snapshots(store: Store, monkeypatch: pyte
     tracemalloc.start()
     try:
         for number, _ in enumerate(store.walk(refs), 1):
-            if number in (30, 60, 90, 120):
+            if number in (20, 40, 60, 80):
                 held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
         gc.enable()
-    # A snapshot alone is some 60 kB; what the last 90 would add up to, if it were kept, is several MB.
+    # A snapshot alone is some 60 kB; what the last 60 would add up to, if it were kept, is several MB.
     assert max(held[1:]) - held[0] < 600_000, held
