@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pmapdiff.api.look import Counted, Span, follow
-from pmapdiff.errors import UsageError
+from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.store import ProcessFilter
+from pmapdiff.text import argument_text, printable
 from pmapdiff.units import format_moment_utc, parse_duration
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def story_of_given(
     snapshots = source.load(*texts)
     source.demand(*snapshots)
     history = trace(snapshots, across_hosts=True, classifier=classifier)
+    if not history.services:
+        raise NotFoundError(f"there is no process in {' and '.join(printable(argument_text(text)) for text in texts)}")
     compared = compare_snapshots(snapshots[0], snapshots[-1], classifier=classifier) if len(snapshots) > 1 else None
     return _story(history, history, compared, within, kills, wanted, classifier)
 

@@ -71,7 +71,7 @@ def content_of(story: Story) -> Content:
         title=scopes[1 if len(scopes) > 1 and shown else 0].title if shown or len(scopes) == 1 else f"{len(services)} processes",
         headline=_headline(story, scopes, shown),
         about=tuple(about),
-        notes=story.leaks.notes if story.leaks is not None else (),
+        notes=(*(story.leaks.notes if story.leaks is not None else ()), *_left_out(len(history.services) - len(services))),
         moments=moments,
         families=families,
         scopes=tuple(scopes),
@@ -79,6 +79,11 @@ def content_of(story: Story) -> Content:
         shown=shown,
         made_at_us=story.made_at_us,
     )
+
+
+def _left_out(number: int) -> list[str]:
+    """What is said of services that are not in the page."""
+    return [f"left out, as no table was read of them: {plural(number, 'process', 'processes')}"] if number else []
 
 
 def _headline(story: Story, scopes: Sequence[Scope], shown: int) -> str:
