@@ -10,6 +10,8 @@
 # Needs make, and Python 3.11 or newer with its venv module. PYTHON=... chooses another interpreter.
 
 SHELL := /bin/bash
+# What is imported some hundred times is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench fuzz docs screenshots zoo clean
 
@@ -44,7 +46,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy
+	MYPY_NUM_WORKERS=2 $(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 bench: $(VENV)/.installed-test
