@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import Select, Table, func, insert, select
@@ -28,14 +29,16 @@ StateValues: TypeAlias = tuple[int | None, ...]
 def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], columns: Sequence[str] | None = None) -> None:
     """Insert tuples in the order of `columns` (all the table's columns if not given)."""
     if rows:
-        names = list(columns) if columns is not None else [column.name for column in table.columns]
-        dialect = connection.dialect
-        positional: Any = dialect
-        if dialect.paramstyle == "pyformat":
-            dialect_type: Any = type(dialect)
-            positional = dialect_type(paramstyle="format")
-        statement = str(insert(table).compile(dialect=positional, column_keys=names))
-        connection.exec_driver_sql(statement, list(rows))
+        names = tuple(columns) if columns is not None else tuple(column.name for column in table.columns)
+        dialect: Any = type(connection.dialect)
+        connection.exec_driver_sql(_insert_text(table, names, dialect, connection.dialect.paramstyle), list(rows))
+
+
+@cache
+def _insert_text(table: Table, names: tuple[str, ...], dialect: Any, style: str) -> str:
+    """The statement that inserts tuples of these columns: a recorder that stays has the same few all the time."""
+    positional = dialect(paramstyle="format" if style == "pyformat" else style)
+    return str(insert(table).compile(dialect=positional, column_keys=list(names)))
 
 
 def fetch_tuples(connection: Connection, statement: Select[Any], parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
