@@ -32,9 +32,9 @@ def recorded():
     except sqlite3.OperationalError:
         return 0
 while time.monotonic() < until and recorded() <= {snapshots}:
-    kept += [bytes([1]) * 100_000 for _ in range(5)]
-    if not {leaks}:
-        kept = kept[-15:]
+    # What allocates again and again may well rise for the second that this is watched, by how its heap falls into pieces.
+    if {leaks} or len(kept) < 15:
+        kept += [bytes([1]) * 100_000 for _ in range(5)]
     if len(kept) >= 15:
         open("ready", "w").close()
     time.sleep(0.02)
