@@ -22,13 +22,16 @@ BLOCK = re.compile(r"^```(bash|yaml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # What stands for a program of the reader: it leaks or not, and lives until it is told to end, or was recorded often enough, however long that takes.
 PROGRAM = """#!{python}
 import os, sqlite3, time
+from contextlib import closing
 kept = []
 until = time.monotonic() + 60
 def recorded():
     if not {snapshots} or not os.path.exists("run.db"):
         return 0
     try:
-        return sqlite3.connect("file:run.db?mode=ro", uri=True).execute("SELECT count(*) FROM snapshot").fetchone()[0]
+        # Closed at once: an open one is garbage that only the collector finds, and grows until then.
+        with closing(sqlite3.connect("file:run.db?mode=ro", uri=True)) as store:
+            return store.execute("SELECT count(*) FROM snapshot").fetchone()[0]
     except sqlite3.OperationalError:
         return 0
 while time.monotonic() < until and recorded() <= {snapshots}:
