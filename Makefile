@@ -72,5 +72,5 @@ zoo: $(VENV)/.installed-test
 	@PYTHONPATH="$(CURDIR)/tests" $(BIN)/python -m zoo
 
 clean:
-	rm -rf $(VENV) build dist site demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
+	rm -rf $(VENV) build dist site demo-output artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
