@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
-from programs import Runner, Target
+from programs import Result, Runner, Target
 from test_modules import loaded
 
 from pmapdiff.report.flat import TABLES, Flat
@@ -179,14 +177,8 @@ def test_the_help_names_every_form_and_table(run: Runner) -> None:
 
 
 def test_parquet_is_not_for_a_terminal(recorded: Runner) -> None:
-    ours, theirs = os.openpty()
-    try:
-        argv = [sys.executable, "-m", "pmapdiff", *recorded.arguments(["export", "--format", "parquet"])]
-        done = subprocess.run(argv, stdout=theirs, stderr=subprocess.PIPE, timeout=60, check=False)
-        assert (done.returncode, done.stderr) == (2, b"pmapdiff: Parquet is nothing to be shown on a terminal: give --output FILE\n")
-    finally:
-        os.close(ours)
-        os.close(theirs)
+    done = recorded.on_terminal("export", "--format", "parquet")
+    assert done == Result(2, b"", b"pmapdiff: Parquet is nothing to be shown on a terminal: give --output FILE\n")
     assert recorded("export", "--format", "parquet").ok().stdout[:4] == b"PAR1"
 
 

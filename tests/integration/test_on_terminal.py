@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import struct
-import subprocess
-import sys
-import termios
-from fcntl import ioctl
 from pathlib import Path
 
 import odd_store
 import pytest
+from programs import Runner
 from rich.cells import cell_len
 
 COMMANDS = (
@@ -31,31 +26,15 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> str:
     return odd_store.write(tmp_path_factory.mktemp("odd") / "odd.db")
 
 
+# As a user has it, where the tests want no colour and a width of their own.
+_USERS = {"COLUMNS": None, "NO_COLOR": None, "TERM": "xterm"}
+
+
 def on_terminal(odd: str, command: list[str], columns: int, **environment: str) -> str:
     """What a command writes to a terminal of so many columns."""
-    ours, its = os.openpty()
-    ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    surroundings = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "pmapdiff", "--db", odd, *command],
-        stdin=subprocess.DEVNULL,
-        stdout=its,
-        stderr=subprocess.PIPE,
-        env={**surroundings, "TERM": "xterm", **environment},
-    ) as running:
-        os.close(its)
-        parts = []
-        with open(ours, "rb", buffering=0) as terminal:
-            try:
-                while part := terminal.read(1 << 16):
-                    parts.append(part)
-            except OSError:
-                # That is how the end of a terminal is read on Linux: EIO.
-                pass
-        assert running.stderr is not None
-        assert running.stderr.read() == b""
-        assert running.wait() == 0
-    return b"".join(parts).decode().replace("\r\n", "\n")
+    done = Runner(Path(odd)).on_terminal(*command, columns=columns, env={**_USERS, **environment}).ok()
+    assert done.stderr == b""
+    return done.out.replace("\r\n", "\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -75,11 +54,10 @@ def test_a_dumb_terminal_has_no_colour(odd: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_in_a_pipe_nothing_is_cut_and_nothing_is_painted(odd: str, command: list[str], tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    done = subprocess.run(
-        [sys.executable, "-m", "pmapdiff", "--db", odd, *command], capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
-    )
-    assert "\x1b" not in done.stdout
+def test_in_a_pipe_nothing_is_cut_and_nothing_is_painted(odd: str, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.delenv("NO_COLOR")
+    out = Runner(Path(odd))(*command).ok().out
+    assert "\x1b" not in out
     if command[0] in ("show", "history", "processes"):
-        assert odd_store.DEEP.decode() in done.stdout or "x" * 400 in done.stdout
+        assert odd_store.DEEP.decode() in out or "x" * 400 in out

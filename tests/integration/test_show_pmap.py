@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -320,26 +319,10 @@ def test_nothing_drives_a_terminal(run: Runner, furnished: Target) -> None:
     """A pipe gets the bytes that pmap and the kernel print; somebody who looks at them gets what is harmless."""
     run.here("record", "--pid", furnished.pid).ok()
     for form in (*FORMS, "maps", "smaps", "smaps_rollup"):
-        shown, piped = _on_a_terminal(run, "show", "latest", "--format", form), _shown(run, form)
+        shown, piped = run.on_terminal("show", "latest", "--format", form).ok().stdout, _shown(run, form)
         assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f-\xbf]", shown.replace(b"\r\n", b"\n").replace(b"\xc3\xa9", b"e")), form
         assert shown.count(b"\r\n") == piped.count(b"\n")
         if b"\x1b" in piped:
             assert rb"esc \x1b[31mred\x1b]0;title\x07" in shown
             assert rb"c1 \x9b31m" in shown
     assert b"\x1b[31m" in _shown(run, "pmap-X")
-
-
-def _on_a_terminal(run: Runner, *arguments: object) -> bytes:
-    """What a run writes to a terminal."""
-    controller, terminal = os.openpty()
-    argv = [sys.executable, "-m", "pmapdiff", *run.arguments(arguments)]
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=terminal) as process:
-        os.close(terminal)
-        pieces = []
-        # The end of it is an error, once nobody has the other side open any more.
-        with contextlib.suppress(OSError):
-            while piece := os.read(controller, 65536):
-                pieces.append(piece)
-        assert process.wait() == 0
-    os.close(controller)
-    return b"".join(pieces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import gc
 import io
@@ -12,11 +13,14 @@ import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fcntl import ioctl
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
@@ -108,7 +112,13 @@ class Lines:
             ready, _, _ = select.select(opened, [], [], max(0.0, deadline - time.monotonic()))
             assert ready, f"no end of {pieces!r:.500} after {PATIENCE_S} s"
             for fd in ready:
-                pieces[fd].append(os.read(fd, 1 << 20))
+                try:
+                    pieces[fd].append(os.read(fd, 1 << 20))
+                except OSError as error:
+                    # How the end of a terminal is read (Linux, drivers/tty/pty.c).
+                    if error.errno != errno.EIO:
+                        raise
+                    pieces[fd].append(b"")
                 if not pieces[fd][-1]:
                     opened.remove(fd)
         return [b"".join(found) for found in pieces.values()]
@@ -131,6 +141,14 @@ class Runner:
     def __call__(self, *args: object, store: bool = True) -> Result:
         with self.forked(*args, store=store) as fork:
             return fork.wait()
+
+    def on_terminal(self, *args: object, columns: int = 80, env: Mapping[str, str | None] | None = None, store: bool = True) -> Result:
+        """A run in a fork, that writes to a terminal."""
+        fork = Forked(self.arguments(args, store), columns, env)
+        try:
+            return fork.wait()
+        finally:
+            fork.close()
 
     def fresh(self, *args: object, store: bool = True, prefix: Sequence[str] = (), env: dict[str, str] | None = None, stdin: bytes = b"") -> Result:
         argv = [*prefix, sys.executable, "-m", "pmapdiff", *self.arguments(args, store)]
@@ -187,15 +205,22 @@ class Runner:
 
 
 class Forked:
-    """A run of the command line in a fork of this process: the same code, without the start of another Python."""
+    """A run of the command line in a fork of this process: the same code, without the start of another Python.
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    With `columns` its output is a terminal that is so wide. In `env` None takes a variable away.
+    """
+
+    def __init__(self, arguments: Sequence[str], columns: int | None = None, env: Mapping[str, str | None] | None = None) -> None:
         # Before the fork, so that no two of them build it.
         _commands()
         # SQLite does not know about forks: the new process would take our locks for its own.
         held = [link for link in _open_files() if link.endswith("-shm")]
         assert not held, f"close {held}, or run it fresh"
-        out, out_end = os.pipe()
+        if columns is None:
+            out, out_end = os.pipe()
+        else:
+            out, out_end = os.openpty()
+            ioctl(out_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         err, err_end = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -206,6 +231,11 @@ class Forked:
                     os.dup2(end, fd)
                 sys.stdout, sys.stderr = (open(fd, "w", buffering=fd == 2 or -1, encoding="utf-8", closefd=False) for fd in (1, 2))  # noqa: SIM115
                 sys.argv = ["pmapdiff", *arguments]
+                for name, value in (env or {}).items():
+                    if value is None:
+                        os.environ.pop(name, None)
+                    else:
+                        os.environ[name] = value
                 _main()
             except KeyboardInterrupt:
                 # Only before `main` has begun: it answers for what comes then.
