@@ -55,7 +55,7 @@ def test_ticks_that_come_too_early_are_skipped_and_counted(run: Runner, target: 
 
 
 def test_a_series_of_a_store_that_others_read_write_and_prune(run: Runner, target: Target) -> None:
-    with run.forked("record", "--pid", target.pid, "--every", "5ms", "--quiet") as recorder:
+    with run.forked("record", "--pid", target.pid, "--every", "20ms", "--quiet") as recorder:
         for number in range(10):
             target.call("map", size=4096, address=0x100000000000 + number * 65536)
             run.here("record", "--pid", target.pid, "--label", f"other {number}").ok()
