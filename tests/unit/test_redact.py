@@ -85,7 +85,7 @@ def test_nothing_of_a_real_process_is_left(run: Runner, tmp_path: Path) -> None:
     run.here("report", "--redact", "--redact-rule", "python3?", "-o", page, "--svg", picture).ok()
     host = run.snapshots()[0]["host"]
     said = " ".join(texts_in(packed_in(page))) + re.sub(r"(?s)<script.*?</script>", "", page.read_text()) + picture.read_text()
-    for secret in ("zaphod", "towel", "projects", str(tmp_path)):
+    for secret in ("zaphod", "towel", "projects", "target.py", str(tmp_path)):
         assert secret not in said, secret
     assert re.search(rf"\b{re.escape(host)}\b(?!\.max_map_count)", said) is None
     assert "python" not in said
