@@ -3,7 +3,7 @@
 from pmapdiff.model.counters import COUNTER_INDEX, COUNTERS, FIGURE_INDEX, FIGURES, NO_COUNTERS, Counter, Counters, Figures
 from pmapdiff.model.layout import Layout, layout_of
 from pmapdiff.model.mapping import Mapping, MappingTable, Totals
-from pmapdiff.model.process import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
+from pmapdiff.model.process import Capture, Origin, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
 
 __all__ = [
     "COUNTERS",
@@ -18,6 +18,7 @@ __all__ = [
     "Layout",
     "Mapping",
     "MappingTable",
+    "Origin",
     "ProcessIdentity",
     "ProcessInfo",
     "Snapshot",

@@ -134,12 +134,22 @@ class Capture(NamedTuple):
         return self.table is not None or self.digest is not None or self.totals is not None
 
 
+class Origin(NamedTuple):
+    """Where a snapshot was stored first: which store that was, and its number there. Wherever it is copied to, this stays.
+
+    `store` is the identity that each store gave itself when it was made, 32 hexadecimal digits.
+    """
+
+    store: str
+    number: int
+
+
 class SnapshotRef(NamedTuple):
     """Which snapshot: what every report says of it.
 
     `id` is None for a saved file that is in no store. `selection` is what the recorder was told to look for (`--all`,
     `--name redis`), None for tables that were not recorded: several recorders may feed one store. `max_map_count` is the host's
-    vm.max_map_count at that time, and `mem_total_kib` its MemTotal; None where nobody looked.
+    vm.max_map_count at that time, and `mem_total_kib` its MemTotal; None where nobody looked. `origin` is None for what is in no store yet.
     """
 
     id: int | None
@@ -151,6 +161,7 @@ class SnapshotRef(NamedTuple):
     selection: str | None = None
     max_map_count: int | None = None
     mem_total_kib: int | None = None
+    origin: Origin | None = None
 
 
 class Snapshot(NamedTuple):
