@@ -120,8 +120,6 @@ def schema_differences(engine: Engine) -> list[object]:
     with engine.connect() as connection:
         found = compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata)
     # Alembic does not know of indexes that are for one kind of database alone.
-    return [
-        item
-        for item in found
-        if not (item[0] == "add_index" and item[1].name in ("mapping_backing", "usage_state", "state_detail") and engine.name == "sqlite")
-    ]
+    conditions = {index.name: index._ddl_if for table in metadata.tables.values() for index in table.indexes}
+    elsewhere = {name for name, only in conditions.items() if only is not None and only.dialect != engine.name}
+    return [item for item in found if not (item[0] == "add_index" and item[1].name in elsewhere)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from typing import Any
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.engine import Connection
 
-from pmapdiff.model import Capture, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef
-from pmapdiff.store.bulk import Interner, insert_rows, next_id
-from pmapdiff.store.engine import READING
+from pmapdiff.model import Capture, Origin, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef
+from pmapdiff.store.bulk import Interner, insert_rows, interns_by_host, new_ids
+from pmapdiff.store.copies import Delivery, identity_of, note_delivery, present
+from pmapdiff.store.engine import READING, lock_hosts
 from pmapdiff.store.intervals import IntervalWriter
 from pmapdiff.store.known import KnownProcess, ProcessKey, add_last_reads, find_known
 from pmapdiff.store.schema import STATUS_CODES, capture, host, numbering, process, snapshot
@@ -44,7 +45,7 @@ class Appender:
         self._file: tuple[int, int] | None = None
         self._version: int | None = None
         self._hosts: dict[str, int] = {}
-        self._interner = Interner()
+        self._interners: dict[int | None, Interner] = {}
         # In the order in which their rows were last needed.
         self._known: dict[ProcessKey, KnownProcess] = {}
 
@@ -64,10 +65,26 @@ class Appender:
 
         A capture whose text equals the process's last one (`table` None, `digest` set) costs one row.
         """
-        with self._transaction() as connection:
-            refs = [self._append(connection, item) for item in taken]
+        snapshots = list(taken)
+        with self._transaction(hosts={item.ref.host for item in snapshots}) as connection:
+            refs = self._append(connection, snapshots)
         self._forget_rows()
         return refs
+
+    def take_in(self, taken: Sequence[Snapshot], delivery: Delivery | None = None) -> int:
+        """Store those of these snapshots, each with its origin, that the store does not have yet; all of them whole, or nothing at all.
+
+        Returns how many. A delivery is noted with them.
+        """
+        with self._transaction(hosts={item.ref.host for item in taken}) as connection:
+            hosts = {name: self._host_id(connection, name) for name in sorted({item.ref.host for item in taken})}
+            there = present(connection, hosts, [item.ref for item in taken])
+            new: dict[SnapshotRef, Snapshot] = {item.ref: item for item in taken if identity_of(item.ref) not in there}
+            refs = self._append(connection, list(new.values()))
+            if delivery is not None:
+                note_delivery(connection, hosts, delivery, [item.ref for item in taken], refs)
+        self._forget_rows()
+        return len(refs)
 
     def close(self) -> None:
         """Give up the connection, and all that is known."""
@@ -76,14 +93,15 @@ class Appender:
             with suppress(Exception):
                 connection.close()
         self._version = None
-        self._hosts, self._interner, self._known = {}, Interner(), {}
+        self._hosts, self._interners, self._known = {}, {}, {}
 
     @contextmanager
-    def _transaction(self, *, reading: bool = False) -> Iterator[Connection]:
+    def _transaction(self, *, reading: bool = False, hosts: Collection[str] = ()) -> Iterator[Connection]:
         try:
             connection = self._connect()
             connection.info[READING] = reading
             with connection.begin():
+                lock_hosts(connection, hosts)
                 self._believe(connection)
                 yield connection
         except BaseException:
@@ -116,11 +134,11 @@ class Appender:
         if connection.dialect.name == "sqlite":
             # Differs as soon as another connection has committed anything (https://www.sqlite.org/pragma.html#pragma_data_version).
             version = int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
-            if version == self._version and len(self._interner) < _MOST_INTERNED:
+            if version == self._version and sum(map(len, self._interners.values())) < _MOST_INTERNED:
                 return
             self._version = version
         # Pruning removes names that nothing uses any more, and their numbers are given to others.
-        self._hosts, self._interner = {}, Interner()
+        self._hosts, self._interners = {}, {}
         found = find_known(connection, self._known) if self._known else {}
         for key, known in self._known.items():
             again = found.get(key)
@@ -150,40 +168,48 @@ class Appender:
                 kept -= len(known.rows)
                 known.rows = None
 
-    def _append(self, connection: Connection, taken: Snapshot) -> SnapshotRef:
-        ref, captures = taken.ref, _told_apart(taken.captures)
-        snapshot_id = _next_snapshot(connection)
-        host_id = self._host_id(connection, ref.host)
-        facts = (ref.taken_at_us, ref.duration_us, ref.label, ref.source, ref.selection, ref.max_map_count, ref.mem_total_kib)
-        insert_rows(connection, snapshot, [(snapshot_id, host_id, *facts)])
-        keys = {item.process.identity: (ref.host, item.process.identity) for item in captures}
-        self._know(connection, list(keys.values()))
-        self._add_processes(connection, host_id, ref.host, [item.process for item in captures])
+    def _append(self, connection: Connection, taken: Sequence[Snapshot]) -> list[SnapshotRef]:
+        refs: list[SnapshotRef] = []
         rows: list[tuple[Any, ...]] = []
-        writer = IntervalWriter(connection, self._interner)
-        for item in captures:
-            key = keys[item.process.identity]
-            known = self._known[key]
-            known.captured(item.status, item.read_us)
-            about = (item.threads, item.vm_hwm_kib, item.cgroup_limit_bytes, item.cgroup_usage_bytes)
-            rows.append((snapshot_id, known.id, STATUS_CODES[item.status, item.has_table], *about, item.read_us, item.note))
-            if item.has_table:
-                if item.table is not None:
-                    self._known[key] = self._known.pop(key)
-                writer.add(known, snapshot_id, item)
+        writer = IntervalWriter(connection)
+        numbers, here = _next_snapshots(connection, len(taken)) if taken else ([], "")
+        for snapshot_id, (ref, captures) in zip(numbers, taken, strict=True):
+            captures = tuple(_told_apart(captures))
+            host_id = self._host_id(connection, ref.host)
+            facts = (ref.taken_at_us, ref.duration_us, ref.label, ref.source, ref.selection, ref.max_map_count, ref.mem_total_kib)
+            insert_rows(connection, snapshot, [(snapshot_id, host_id, *facts, *(ref.origin or (None, None)))])
+            refs.append(ref._replace(id=snapshot_id, origin=ref.origin or Origin(here, snapshot_id)))
+            keys = {item.process.identity: (ref.host, item.process.identity) for item in captures}
+            self._know(connection, list(keys.values()))
+            interner = self._interner(connection, host_id)
+            self._add_processes(connection, host_id, ref.host, [item.process for item in captures], interner)
+            for item in captures:
+                key = keys[item.process.identity]
+                known = self._known[key]
+                known.captured(item.status, item.read_us)
+                about = (item.threads, item.vm_hwm_kib, item.cgroup_limit_bytes, item.cgroup_usage_bytes)
+                rows.append((snapshot_id, known.id, STATUS_CODES[item.status, item.has_table], *about, item.read_us, item.note))
+                if item.has_table:
+                    if item.table is not None:
+                        self._known[key] = self._known.pop(key)
+                    writer.add(known, snapshot_id, item, interner)
         insert_rows(connection, capture, rows)
         writer.flush()
-        return ref._replace(id=snapshot_id)
+        return refs
+
+    def _interner(self, connection: Connection, host_id: int) -> Interner:
+        whose = host_id if interns_by_host(connection) else None
+        return self._interners.setdefault(whose, Interner(whose))
 
     def _host_id(self, connection: Connection, name: str) -> int:
         found = self._hosts.get(name) or connection.execute(select(host.c.id).where(host.c.name == name)).scalar()
         if found is None:
-            found = next_id(connection, host)
+            (found,) = new_ids(connection, host, 1)
             connection.execute(insert(host).values(id=found, name=name))
         self._hosts[name] = int(found)
         return int(found)
 
-    def _add_processes(self, connection: Connection, host_id: int, host_name: str, infos: Sequence[ProcessInfo]) -> None:
+    def _add_processes(self, connection: Connection, host_id: int, host_name: str, infos: Sequence[ProcessInfo], interner: Interner) -> None:
         """Add the processes that are new, and who it is of those that could not be read before (denied, or too slow)."""
         new = {info.identity: info for info in infos if (host_name, info.identity) not in self._known}
         named = [
@@ -194,40 +220,46 @@ class Appender:
         if not new and not named:
             return
         texts = {text for info in (*new.values(), *named) for text in (info.comm, info.command, info.exe, info.cgroup) if text is not None}
-        self._interner.add_strings(connection, texts)
+        interner.add_strings(connection, texts)
         columns = [column.name for column in process.columns]
         rows = []
-        for number, info in enumerate(new.values(), next_id(connection, process) if new else 0):
+        for number, info in zip(new_ids(connection, process, len(new)) if new else (), new.values(), strict=True):
             self._known[host_name, info.identity] = KnownProcess(number, has_info=info.started_at_us is not None)
-            rows.append((number, host_id, *info.identity, *self._about(info)))
+            rows.append((number, host_id, *info.identity, *_about(info, interner.strings)))
         insert_rows(connection, process, rows, columns)
         for info in named:
             known = self._known[host_name, info.identity]
             known.has_info = True
-            connection.execute(update(process).where(process.c.id == known.id).values(dict(zip(columns[6:], self._about(info), strict=True))))
-
-    def _about(self, info: ProcessInfo) -> tuple[Any, ...]:
-        """The columns of `process` behind its identity."""
-        strings = self._interner.strings
-        return (
-            info.ppid,
-            info.uid,
-            info.started_at_us,
-            strings[info.comm],
-            strings[info.command],
-            None if info.exe is None else strings[info.exe],
-            None if info.cgroup is None else strings[info.cgroup],
-            info.container,
-            info.unit,
-            info.rlimit_as_bytes,
-            info.rlimit_data_bytes,
-            info.rlimit_stack_bytes,
-        )
+            connection.execute(
+                update(process).where(process.c.id == known.id).values(dict(zip(columns[6:], _about(info, interner.strings), strict=True)))
+            )
 
 
-def _next_snapshot(connection: Connection) -> int:
-    """The number of the next snapshot: higher than any that there ever was."""
-    return max(next_id(connection, snapshot), int(connection.execute(select(numbering.c.removed)).scalar_one()) + 1)
+def _about(info: ProcessInfo, strings: dict[bytes, int]) -> tuple[Any, ...]:
+    """The columns of `process` behind its identity."""
+    return (
+        info.ppid,
+        info.uid,
+        info.started_at_us,
+        strings[info.comm],
+        strings[info.command],
+        None if info.exe is None else strings[info.exe],
+        None if info.cgroup is None else strings[info.cgroup],
+        info.container,
+        info.unit,
+        info.rlimit_as_bytes,
+        info.rlimit_data_bytes,
+        info.rlimit_stack_bytes,
+    )
+
+
+def _next_snapshots(connection: Connection, number: int) -> tuple[list[int], str]:
+    """The numbers of the next snapshots, higher than any that there ever were, and whose they are: the identity of the store."""
+    ids = new_ids(connection, snapshot, number)
+    removed, store = connection.execute(select(numbering.c.removed, numbering.c.store)).one()
+    # A server's sequence does not forget what was removed.
+    behind = 0 if connection.dialect.name == "postgresql" else max(removed + 1 - ids[0], 0)
+    return [known + behind for known in ids], store
 
 
 def _told_apart(captures: Sequence[Capture]) -> list[Capture]:

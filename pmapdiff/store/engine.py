@@ -9,23 +9,26 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from pmapdiff.errors import NotFoundError, StoreError
 from pmapdiff.store.holder import postgresql_writer
 from pmapdiff.store.schema import APPLICATION_ID, HEAD, REVISIONS
 from pmapdiff.store.trouble import BUSY_TIMEOUT_S, busy, shown_location, sqlite_path, translated_errors
+from pmapdiff.text import digest_of
 
 # In a connection's `info`: whether the next transaction only reads, though the engine is one that may write.
 READING = "pmapdiff_reading"
-_LOCK_POLL_S = 0.05
+# A client that has not said anything for so long within a transaction is gone, or should be.
+_SILENCE_S = 60
+_LOCK_NOT_AVAILABLE = "55P03"
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -162,12 +165,22 @@ def _sqlite_engine(path: Path, *, write: bool, existing: bool, foreign_keys: boo
     return engine
 
 
-def _other_engine(location: str, *, write: bool) -> Engine:
+# Of libpq, where the URL does not say otherwise: whoever is cut off from the server notices, and by its name whoever waits for a writer is told who.
+_LIBPQ: dict[str, str | int] = {
+    "fallback_application_name": "pmapdiff",
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+
+def _other_engine(location: str, *, write: bool, alone: bool = False) -> Engine:
     try:
         url = make_url(location)
-        # By this name whoever waits for the writers' lock is told who has it; it is libpq's, and other drivers do not know it.
-        named = {"fallback_application_name": "pmapdiff"} if url.get_driver_name() in ("psycopg", "psycopg2") else {}
-        engine = create_engine(url, poolclass=NullPool, connect_args=named)
+        known = _LIBPQ if url.get_driver_name() in ("psycopg", "psycopg2") else {}
+        engine = create_engine(url, poolclass=NullPool, connect_args={name: value for name, value in known.items() if name not in url.query})
     except (ArgumentError, NoSuchModuleError) as error:
         raise StoreError(f"{shown_location(location)} is no database URL that can be used: write postgresql+psycopg://USER@HOST/NAME") from error
     except ModuleNotFoundError as error:
@@ -177,26 +190,44 @@ def _other_engine(location: str, *, write: bool) -> Engine:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            # One writer at a time, as SQLite has it: new ids are the highest so far and one.
+            # Writers of different hosts do not wait for each other; whoever removes rows, or changes the schema, is alone.
             if not connection.info.get(READING):
-                _lock_postgresql(connection, shown_location(location))
+                _lock_postgresql(connection, f"pg_advisory_xact_lock{'' if alone else '_shared'}({APPLICATION_ID})")
 
     return engine
 
 
-def _lock_postgresql(connection: Connection, location: str) -> None:
-    """Take the writers' lock until the end of the transaction. Raises StoreError with who has it if it takes too long."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({APPLICATION_ID})").scalar_one():
-        if time.monotonic() > deadline:
-            raise StoreError(busy(location, postgresql_writer(connection)))
-        time.sleep(_LOCK_POLL_S)
+def lock_hosts(connection: Connection, names: Collection[str]) -> None:
+    """Be the only writer of these hosts until the end of the transaction; in a file, whoever writes is that anyway."""
+    if connection.dialect.name == "postgresql":
+        # In the same order everywhere, so that no two wait for each other.
+        for key in sorted({int.from_bytes(digest_of(name.encode("utf-8", "surrogateescape"))[:4], "big", signed=True) for name in names}):
+            _lock_postgresql(connection, f"pg_advisory_xact_lock({APPLICATION_ID}, {key})")
+
+
+def _lock_postgresql(connection: Connection, lock: str) -> None:
+    """Take a lock until the end of the transaction. Raises StoreError with who has it if it takes too long.
+
+    Waiting is the server's business: whoever came first gets it first. It takes the lock away again from a client that says nothing any more.
+    """
+    settings = f"set_config('lock_timeout', '{BUSY_TIMEOUT_S:g}s', true), set_config('idle_in_transaction_session_timeout', '{_SILENCE_S}s', true)"
+    try:
+        connection.exec_driver_sql(f"SELECT {settings}")
+        connection.exec_driver_sql(f"SELECT {lock}")
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        raw = connection.connection
+        raw.rollback()
+        raise StoreError(busy(shown_location(str(connection.engine.url)), postgresql_writer(raw.cursor()))) from error
 
 
 def pruning_engine(location: str) -> Engine:
-    """An engine for a store that is open already, for which SQLite does not check foreign keys: only pruning does without."""
+    """An engine for a store that is open already, whose user is alone; for SQLite it does not check foreign keys: only pruning does without."""
     path = sqlite_path(location)
-    return _other_engine(location, write=True) if path is None else _sqlite_engine(path, write=True, existing=True, foreign_keys=False)
+    if path is None:
+        return _other_engine(location, write=True, alone=True)
+    return _sqlite_engine(path, write=True, existing=True, foreign_keys=False)
 
 
 def open_engine(location: str, *, write: bool) -> Engine:
@@ -226,7 +257,7 @@ def open_engine(location: str, *, write: bool) -> Engine:
                 raise StoreError(f"the store at {shown} has schema {found or 'none'}, this version reads {HEAD}: run `pmapdiff db upgrade`")
             from pmapdiff.store.migrate import upgrade
 
-            upgrade(engine)
+            upgrade(engine if path is not None else _other_engine(location, write=True, alone=True))
     return engine
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-from sqlalchemy import text
-from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
+from typing import Any
 
 from pmapdiff.store.schema import APPLICATION_ID
 from pmapdiff.text import decode, printable
@@ -54,15 +51,22 @@ def _command(pid: int) -> str:
     return f" ({printable(comm)[:_LONGEST_COMMAND]})"
 
 
-def postgresql_writer(connection: Connection) -> str | None:
-    """`server process 4711 (pmapdiff of recorder from 10.0.0.7)`: who has the writers' lock; None if the server does not tell."""
-    query = text(
-        "SELECT a.pid, a.application_name, a.usename, host(a.client_addr) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
-        "WHERE l.locktype = 'advisory' AND l.granted AND l.objid = :id AND l.pid <> pg_backend_pid()"
-    )
+def postgresql_writer(cursor: Any) -> str | None:
+    """`server process 4711 (pmapdiff of recorder from 10.0.0.7)`: who has a writer's lock; None if the server does not tell.
+
+    Takes a cursor of the driver. A lock of one number has it in objid, one of two has the first in classid
+    (https://www.postgresql.org/docs/current/view-pg-locks.html).
+    """
     try:
-        row = connection.execute(query, {"id": APPLICATION_ID}).first()
-    except DBAPIError:
+        cursor.execute(
+            "SELECT a.pid, a.application_name, a.usename, host(a.client_addr) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
+            "WHERE l.locktype = 'advisory' AND l.granted AND %s IN (CASE l.objsubid WHEN 1 THEN l.objid ELSE l.classid END) "
+            "AND l.pid <> pg_backend_pid() ORDER BY l.mode LIKE 'Exclusive%%' DESC",
+            (APPLICATION_ID,),
+        )
+        row = cursor.fetchone()
+    except Exception:
+        # Whatever a driver's own errors are called.
         return None
     if row is None:
         return None

@@ -5,44 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.errors import StoreError
 from pmapdiff.model import FIGURES, Capture, Mapping, MappingTable, Totals
 from pmapdiff.model.counters import VOLATILE
-from pmapdiff.store.bulk import Interner, fetch_tuples, insert_rows
+from pmapdiff.store.bulk import Interner, end_rows, fetch_tuples, insert_rows
 from pmapdiff.store.known import GeometryKey, KnownProcess, OpenRow
 from pmapdiff.store.schema import GEOMETRY, LASTING, mapping, to_signed, totals, usage
 from pmapdiff.store.tables import load_table
 
 _SIGNED_LIMIT = (1 << 63) - 1
-_CLOSE_USAGE = (
-    update(usage)
-    .where(usage.c.process_id == bindparam("p"), usage.c.last_snapshot == LASTING, usage.c.no == bindparam("n"))
-    .values(last_snapshot=bindparam("ended"))
-)
-_CLOSE_TOTALS = (
-    update(totals).where(totals.c.process_id == bindparam("p"), totals.c.last_snapshot == LASTING).values(last_snapshot=bindparam("ended"))
-)
+# What waits to be written is written when it is so much.
+_MOST_ROWS = 50_000
 
 
 class IntervalWriter:
     """Collects the rows by which tables differ from what the store has, and writes them together.
 
-    What is known of each process is brought up to date at once, so after an error it must be forgotten.
+    What is known of each process is brought up to date at once, so after an error it must be forgotten. An interval that ends before it was
+    written is written with its end.
     """
 
-    def __init__(self, connection: Connection, interner: Interner) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._interner = interner
         self._new_mappings: list[tuple[Any, ...]] = []
+        # By process and number of the mapping: what lasts, and behind it what does not any more.
+        self._usages: dict[tuple[int, int], tuple[int, int]] = {}
         self._new_usages: list[tuple[Any, ...]] = []
-        self._closed_usages: list[dict[str, int]] = []
+        self._closed_usages: list[tuple[int, ...]] = []
+        self._totals: dict[int, tuple[Any, ...]] = {}
         self._new_totals: list[tuple[Any, ...]] = []
-        self._closed_totals: list[dict[str, int]] = []
+        self._closed_totals: list[tuple[int, ...]] = []
 
-    def add(self, known: KnownProcess, number: int, item: Capture) -> None:
+    def add(self, known: KnownProcess, number: int, item: Capture, interner: Interner) -> None:
         """Take the table that a process has in snapshot `number`, the only one of it there."""
         if known.first is not None and item.digest is not None and known.digest == item.digest:
             return
@@ -50,13 +47,20 @@ class IntervalWriter:
         if table is None or sums is None:
             table, sums = self._table_of_digest(known.id, item.digest)
         if known.first is not None:
-            self._closed_totals.append({"p": known.id, "ended": number - 1})
-        self._new_totals.append((known.id, LASTING, number, item.digest, sums.mappings, *sums.figures))
+            begun = self._totals.pop(known.id, None)
+            if begun is None:
+                self._closed_totals.append((number - 1, known.id))
+            else:
+                self._new_totals.append((known.id, number - 1, *begun))
+        self._totals[known.id] = (number, item.digest, sums.mappings, *sums.figures)
         known.first, known.digest, known.mappings, known.rss_kib = number, item.digest, sums.mappings, sums.get("rss_kib")
-        self._add_table(known, number, table)
+        self._add_table(known, number, table, interner)
+        if len(self._usages) + len(self._new_usages) + len(self._new_mappings) > _MOST_ROWS:
+            self.flush()
 
     def _table_of_digest(self, process_id: int, digest: bytes | None) -> tuple[MappingTable, Totals]:
         """The table that had this digest, and its totals: somebody else wrote a newer one since the recorder asked."""
+        self.flush()
         first = totals.c.first_snapshot
         query = select(totals).where(totals.c.process_id == process_id, totals.c.digest == digest).order_by(first.desc())
         row = self._connection.execute(query.limit(1)).first()
@@ -64,14 +68,15 @@ class IntervalWriter:
             raise StoreError("a table that was just known is no longer in the store (pruned meanwhile?); nothing was stored: record again")
         return load_table(self._connection, process_id, row.first_snapshot), Totals(row.mappings, tuple(row[-len(FIGURES) :]))
 
-    def _add_table(self, known: KnownProcess, number: int, table: MappingTable) -> None:
-        geometries, states = self._rows(table.mappings)
+    def _add_table(self, known: KnownProcess, number: int, table: MappingTable, interner: Interner) -> None:
+        geometries, states = self._rows(table.mappings, interner)
         if known.rows is None:
             known.rows = self._open_rows(known.id)
             known.next_no = self._next_no(known.id)
         old, process_id, next_no = known.rows, known.id, known.next_no
         rows: dict[GeometryKey, OpenRow] = {}
         closing: list[int] = []
+        opening: list[OpenRow] = []
         for geometry, state_id in zip(geometries, states, strict=True):
             key = geometry if geometry not in rows else _repeated(geometry, rows)
             row = old.pop(key, None)
@@ -85,14 +90,21 @@ class IntervalWriter:
                 no = row[0]
                 closing.append(no)
             rows[key] = (no, state_id)
-            self._new_usages.append((process_id, LASTING, no, number, state_id))
+            opening.append((no, state_id))
         closing.extend(no for no, _ in old.values())
         known.rows, known.next_no = rows, next_no
-        self._closed_usages.extend({"p": process_id, "n": no, "ended": number - 1} for no in closing)
+        for no in closing:
+            begun = self._usages.pop((process_id, no), None)
+            if begun is None:
+                self._closed_usages.append((number - 1, process_id, no))
+            else:
+                self._new_usages.append((process_id, number - 1, no, *begun))
+        for no, state_id in opening:
+            self._usages[process_id, no] = (number, state_id)
 
-    def _rows(self, mappings: Sequence[Mapping]) -> tuple[list[GeometryKey], list[int]]:
+    def _rows(self, mappings: Sequence[Mapping], interner: Interner) -> tuple[list[GeometryKey], list[int]]:
         """The geometry of each mapping, and the id of its state."""
-        interner, connection = self._interner, self._connection
+        connection = self._connection
         interner.add_protections(connection, {(m.perms, m.flags) for m in mappings})
         interner.add_backings(connection, {(m.device, m.inode, m.name) for m in mappings})
         # The parser gives mappings of equal counters the very same tuple, so this is short where the table is long.
@@ -134,14 +146,15 @@ class IntervalWriter:
     def flush(self) -> None:
         """Write what was taken."""
         connection = self._connection
-        for statement, closed in ((_CLOSE_TOTALS, self._closed_totals), (_CLOSE_USAGE, self._closed_usages)):
-            if closed:
-                connection.execute(statement, closed)
-        insert_rows(connection, totals, self._new_totals)
+        end_rows(connection, totals, self._closed_totals)
+        end_rows(connection, usage, self._closed_usages)
+        insert_rows(connection, totals, [*self._new_totals, *((process, LASTING, *begun) for process, begun in self._totals.items())])
         insert_rows(connection, mapping, self._new_mappings)
-        insert_rows(connection, usage, self._new_usages)
+        insert_rows(connection, usage, [*self._new_usages, *((process, LASTING, no, *begun) for (process, no), begun in self._usages.items())])
         for rows in (self._new_totals, self._new_mappings, self._new_usages, self._closed_totals, self._closed_usages):
             rows.clear()
+        self._totals.clear()
+        self._usages.clear()
 
 
 def _repeated(geometry: GeometryKey, rows: dict[GeometryKey, OpenRow]) -> GeometryKey:

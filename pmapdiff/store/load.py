@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, select
 from sqlalchemy.engine import Connection
 
-from pmapdiff.model import FIGURES, Capture, ProcessIdentity, ProcessInfo, SnapshotRef, Totals
+from pmapdiff.model import FIGURES, Capture, Origin, ProcessIdentity, ProcessInfo, SnapshotRef, Totals
 from pmapdiff.store.bulk import chunks, fetch_tuples
-from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, host, process, snapshot, string, totals
+from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, host, numbering, process, snapshot, string, totals
 
 # How many processes a reader keeps: a few MB.
 _KEPT_PROCESSES = 5_000
@@ -145,9 +145,22 @@ def snapshot_query() -> Select[Any]:
         snapshot.c.selection,
         snapshot.c.max_map_count,
         snapshot.c.mem_total_kib,
+        func.coalesce(snapshot.c.origin_store, select(numbering.c.store).scalar_subquery()).label("origin_store"),
+        func.coalesce(snapshot.c.origin_number, snapshot.c.id).label("origin_number"),
     ).join_from(snapshot, host, host.c.id == snapshot.c.host_id)
 
 
 def snapshot_ref(row: Row[Any]) -> SnapshotRef:
     """One row of `snapshot_query` as an object."""
-    return SnapshotRef(row.id, row.taken_at, row.host, row.label, row.source, row.duration_us, row.selection, row.max_map_count, row.mem_total_kib)
+    return SnapshotRef(
+        row.id,
+        row.taken_at,
+        row.host,
+        row.label,
+        row.source,
+        row.duration_us,
+        row.selection,
+        row.max_map_count,
+        row.mem_total_kib,
+        Origin(row.origin_store, row.origin_number),
+    )

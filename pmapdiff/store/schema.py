@@ -6,13 +6,13 @@ complement, and `to_signed` and `to_unsigned` are the only place that knows.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, ForeignKeyConstraint, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, ForeignKeyConstraint, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, func
 
 from pmapdiff.model import COUNTERS, FIGURES, Status
 from pmapdiff.model.counters import VOLATILE
 
 # Every revision that this version understands, oldest first; the last one is what it writes.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 HEAD = REVISIONS[-1]
 # "pmap" as SQLite's application_id: tells our databases from other people's without a query.
 APPLICATION_ID = 0x706D6170
@@ -36,22 +36,29 @@ STATUS_CODES = {(status, code in WITH_TABLE): code for code, status in STATUSES.
 VOLATILE_COLUMNS = tuple(counter.attribute for counter in COUNTERS[:VOLATILE])
 DETAIL_COLUMNS = tuple(counter.attribute for counter in COUNTERS[VOLATILE:])
 
+# A thousand hosts have more states in a month than 31 bits can number. SQLite's integers are as long as they need to be.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+
 metadata = MetaData()
 
 host = Table("host", metadata, Column("id", Integer, primary_key=True), Column("name", Text, nullable=False, unique=True))
 
+# What is interned (string, layout, protection, backing, detail, state) is each host's own on PostgreSQL: one that may only append its own rows
+# sees nothing of another's, cannot change what those mean, and waits for nobody. In a file it is everybody's, and `host_id` NULL.
+#
 # Byte strings of strangers: `raw` is what the kernel gave, `text` is safe to print.
 string = Table(
     "string",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("raw", LargeBinary, nullable=False, unique=True),
+    Column("id", _Number, primary_key=True),
+    Column("raw", LargeBinary, nullable=False),
     Column("text", Text, nullable=False),
+    Column("host_id", Integer),
 )
 
-# The highest number of a snapshot that was ever removed. Numbers are not given out again: intervals are in them, and so is what people and
-# other recorders remember.
-numbering = Table("numbering", metadata, Column("id", Integer, primary_key=True), Column("removed", Integer, nullable=False))
+# What a store says of itself. `removed` is the highest number of a snapshot that was ever removed: numbers are not given out again, as intervals are
+# in them, and so is what people and other recorders remember. `store` is its identity, by which copies of its snapshots are known anywhere.
+numbering = Table("numbering", metadata, Column("id", Integer, primary_key=True), Column("removed", Integer, nullable=False), Column("store", Text))
 
 snapshot = Table(
     "snapshot",
@@ -65,13 +72,46 @@ snapshot = Table(
     Column("selection", Text),
     Column("max_map_count", Integer),
     Column("mem_total_kib", BigInteger),
+    # Of a copy: the store that had it first, and its number there.
+    Column("origin_store", Text),
+    Column("origin_number", Integer),
     Index("snapshot_taken_at", "taken_at"),
+)
+_is_copy = snapshot.c.origin_store.is_not(None)
+Index(
+    "snapshot_origin",
+    snapshot.c.host_id,
+    snapshot.c.origin_store,
+    snapshot.c.origin_number,
+    snapshot.c.taken_at,
+    unique=True,
+    sqlite_where=_is_copy,
+    postgresql_where=_is_copy,
+)
+# Of hundreds of hosts one may have been silent for long.
+Index("snapshot_host_taken_at", snapshot.c.host_id, snapshot.c.taken_at).ddl_if(dialect="postgresql")
+
+# What `sync` brought, a row a batch: of which store, up to which of its numbers, and which snapshots that are here. `taken_at` is of the last of
+# them, by the host's clock, `arrived_at` by that of the database; `clock_offset_us` is how far the host's clock was ahead then.
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", _Number, primary_key=True),
+    Column("host_id", ForeignKey("host.id"), nullable=False),
+    Column("source_store", Text, nullable=False),
+    Column("through", Integer, nullable=False),
+    Column("snapshots", Integer, nullable=False),
+    Column("last_snapshot", Integer),
+    Column("taken_at", BigInteger, nullable=False),
+    Column("arrived_at", BigInteger, nullable=False),
+    Column("clock_offset_us", BigInteger),
+    Index("delivery_source", "host_id", "source_store", "id"),
 )
 
 process = Table(
     "process",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Number, primary_key=True),
     Column("host_id", ForeignKey("host.id"), nullable=False),
     Column("boot_id", Text, nullable=False),
     Column("pid", Integer, nullable=False),
@@ -130,16 +170,18 @@ protection = Table(
     Column("id", Integer, primary_key=True),
     Column("perms", Text, nullable=False),
     Column("flags_id", ForeignKey("string.id")),
+    Column("host_id", Integer),
 )
 
 # What stands behind a mapping: device and inode (NULL if the source had none) and the name.
 backing = Table(
     "backing",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Number, primary_key=True),
     Column("device", Text),
     Column("inode", BigInteger),
     Column("name_id", ForeignKey("string.id"), nullable=False, index=True),
+    Column("host_id", Integer),
 )
 
 # The geometry of a mapping, once for as long as it stays. `header` only if it was not in the kernel's usual form.
@@ -163,7 +205,8 @@ layout = Table(
     "layout",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("template", LargeBinary, nullable=False, unique=True),
+    Column("template", LargeBinary, nullable=False),
+    Column("host_id", Integer),
 )
 
 # Counters that hardly ever change, interned: page sizes, KSM, hugetlb and the like, and those we do not know (`extra`, a
@@ -171,11 +214,12 @@ layout = Table(
 detail = Table(
     "detail",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("lookup", Text, nullable=False, unique=True),
+    Column("id", _Number, primary_key=True),
+    Column("lookup", Text, nullable=False),
     Column("layout_id", ForeignKey("layout.id")),
     *(Column(name, BigInteger) for name in DETAIL_COLUMNS),
     Column("extra", Text),
+    Column("host_id", Integer),
 )
 
 # All counters of a mapping at once: the same few sets stand in thousands of mappings, and come back. `lookup` is a hash of them; two sets may
@@ -183,11 +227,14 @@ detail = Table(
 state = Table(
     "state",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("lookup", BigInteger, nullable=False, index=True),
+    Column("id", _Number, primary_key=True),
+    Column("lookup", BigInteger, nullable=False),
     *(Column(name, BigInteger) for name in VOLATILE_COLUMNS),
     Column("detail_id", ForeignKey("detail.id"), nullable=False),
+    Column("host_id", Integer),
 )
+Index("ix_state_lookup", state.c.lookup).ddl_if(dialect="sqlite")
+Index("state_host_lookup", state.c.host_id, state.c.lookup).ddl_if(dialect="postgresql")
 Index("state_detail", state.c.detail_id).ddl_if(dialect="postgresql")
 
 # The counters of a mapping from snapshot to snapshot: a row lasts until one of them changes. The end comes first in the key: what
@@ -195,7 +242,7 @@ Index("state_detail", state.c.detail_id).ddl_if(dialect="postgresql")
 usage = Table(
     "usage",
     metadata,
-    Column("process_id", Integer, primary_key=True),
+    Column("process_id", _Number, primary_key=True),
     Column("last_snapshot", Integer, primary_key=True),
     Column("no", Integer, primary_key=True),
     Column("first_snapshot", Integer, nullable=False),
@@ -204,6 +251,11 @@ usage = Table(
     sqlite_with_rowid=False,
 )
 Index("usage_state", usage.c.state_id).ddl_if(dialect="postgresql")
+
+# What is the same for all is found by its digest on PostgreSQL: no index holds a command line of 10 KB.
+for _table, _column in ((string, string.c.raw), (layout, layout.c.template)):
+    Index(f"{_table.name}_host_{_column.name}", _table.c.host_id, func.sha256(_column), unique=True).ddl_if(dialect="postgresql")
+Index("detail_host_lookup", detail.c.host_id, detail.c.lookup, unique=True).ddl_if(dialect="postgresql")
 
 
 # Where a mapping is and what it is of, in the order in which rows are written and read.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +32,7 @@ from pmapdiff.text import printable
 from pmapdiff.units import format_moment_local
 
 if TYPE_CHECKING:
+    from pmapdiff.store.copies import Delivery
     from pmapdiff.store.prune import Pruned, Retention
 
 
@@ -78,8 +80,16 @@ class Store:
             engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         return cls(engine, location)
 
+    def is_same_place(self, other: Store) -> bool:
+        """Whether both are one database."""
+        paths = sqlite_path(self._opened), sqlite_path(other._opened)
+        if paths[0] is not None and paths[1] is not None:
+            return os.path.realpath(paths[0]) == os.path.realpath(paths[1])
+        return self._opened == other._opened
+
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """A connection that only reads, for other modules of this package."""
         with translated_errors(self.location), self.engine.connect() as connection:
             # A store opened to be written can be read while somebody else writes, too.
             connection.info[READING] = True
@@ -111,6 +121,11 @@ class Store:
         with translated_errors(self.location):
             return self._appender.append(taken)
 
+    def take_in(self, taken: Sequence[Snapshot], delivery: Delivery | None = None) -> int:
+        """Store those of these copies, each with its origin, that the store does not have yet, in one transaction. Returns how many."""
+        with translated_errors(self.location):
+            return self._appender.take_in(taken, delivery)
+
     # Looking up.
 
     def resolve(self, text: str, wanted: ProcessFilter = EVERYTHING) -> SnapshotRef:
@@ -121,7 +136,7 @@ class Store:
         from pmapdiff.store.when import ById, ByRank, parse_when
 
         when = parse_when(text)
-        with self._reading() as connection:
+        with self.reading() as connection:
             if isinstance(when, ById):
                 row = connection.execute(snapshot_query().where(snapshot.c.id == when.id)).first()
                 if row is None:
@@ -156,13 +171,13 @@ class Store:
 
     def has_process(self, wanted: ProcessFilter) -> bool:
         """Whether any snapshot holds a wanted process."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             ids = self._process_ids(connection, wanted)
             return connection.execute(select(capture.c.process_id).where(capture.c.process_id.in_(ids)).limit(1)).first() is not None
 
     def last_seen(self, wanted: ProcessFilter = EVERYTHING) -> dict[ProcessIdentity, int]:
         """When each process was captured for the last time, in µs since the epoch."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             identity = (process.c.boot_id, process.c.pid, process.c.start_ticks, process.c.exec_key)
             query = (
                 select(*identity, func.max(snapshot.c.taken_at))
@@ -220,13 +235,13 @@ class Store:
 
     def walk(self, refs: Iterable[SnapshotRef], wanted: ProcessFilter = EVERYTHING, *, tables: bool = True) -> Iterator[Snapshot]:
         """Likewise, one after the other: for a series that is too long to be held at once; without `tables` there are totals alone."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             ids = None if wanted.everything else self._process_ids(connection, wanted)
             yield from walk_series(connection, list(refs), ids, tables=tables)
 
     def refs(self, since_us: int | None = None, until_us: int | None = None, wanted: ProcessFilter = EVERYTHING) -> list[SnapshotRef]:
         """The snapshots between two moments (µs since the epoch, both included) that hold a wanted process, the oldest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             query = _between(snapshot_query().order_by(snapshot.c.taken_at, snapshot.c.id), since_us, until_us)
             if not wanted.everything:
                 ids = self._process_ids(connection, wanted)
@@ -235,7 +250,7 @@ class Store:
 
     def snapshots(self, limit: int | None = None) -> list[SnapshotSummary]:
         """The newest snapshots (all of them without a limit), oldest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             query = snapshot_query().order_by(snapshot.c.taken_at.desc(), snapshot.c.id.desc())
             refs = [snapshot_ref(row) for row in connection.execute(query if limit is None else query.limit(limit))]
             summaries = {ref.id: SnapshotSummary(ref, {}, 0, 0, 0) for ref in reversed(refs)}
@@ -268,12 +283,12 @@ class Store:
 
     def count_snapshots(self) -> int:
         """The number of snapshots in the store."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return int(connection.execute(select(func.count()).select_from(snapshot)).scalar_one())
 
     def processes(self, wanted: ProcessFilter = EVERYTHING, since_us: int | None = None, until_us: int | None = None) -> list[ProcessSummary]:
         """Every process that has a table between two moments (µs since the epoch, both included), with its totals when it was first and last seen."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             ids = None if wanted.everything else self._process_ids(connection, wanted)
             ends = (
                 select(
@@ -333,7 +348,7 @@ class Store:
         from pmapdiff.store.prune import Pruned, eligible, prune, superfluous
 
         self.check_retention(retention)
-        with self._reading() as connection:
+        with self.reading() as connection:
             refs = eligible((snapshot_ref(row) for row in connection.execute(snapshot_query())), label)
         now_us = time.time_ns() // 1000
         if dry_run:
@@ -346,7 +361,7 @@ class Store:
 
         With `text_of`, which gives the smaps text of mappings, each is compared with the digest of the text that was read.
         """
-        with self._reading() as connection:
+        with self.reading() as connection:
             from pmapdiff.store.check import check_store
 
             return check_store(connection, tables=tables, text_of=text_of)
@@ -363,7 +378,7 @@ class Store:
 
     def info(self) -> dict[str, Any]:
         """Facts about the store: schema revision, rows, bytes, the time it spans."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             facts: dict[str, Any] = {"location": self.location, "backend": self.engine.dialect.name, "schema": current_revision(self.engine)}
             facts["bytes"] = self._bytes(connection)
             for name, table in (("snapshots", snapshot), ("processes", process), ("captures", capture), ("usage_rows", usage)):

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from strategies import PAGE, file, in_form, make
 
 from pmapdiff.errors import NotFoundError, StoreError
-from pmapdiff.model import Capture, Mapping, MappingTable, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
+from pmapdiff.model import Capture, Mapping, MappingTable, Origin, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status
 from pmapdiff.store import ProcessFilter, Store
 
 A = 0x7F0000000000
@@ -250,7 +250,8 @@ def test_every_field_of_a_process_and_a_capture_comes_back(store: Store) -> None
     capture = Capture(info, Status.TORN, MappingTable((block(),)), None, None, 12, 34, 56, 78, 90, "a note")
     ref = store.write(Snapshot(SnapshotRef(None, 1_700_000_000_123_456, "h", "label", "live", 77), (capture,)))
     loaded = store.load(ref)
-    assert loaded.ref == ref == SnapshotRef(1, 1_700_000_000_123_456, "h", "label", "live", 77)
+    assert ref.origin is not None
+    assert loaded.ref == ref == SnapshotRef(1, 1_700_000_000_123_456, "h", "label", "live", 77, origin=Origin(ref.origin.store, 1))
     assert loaded.captures == (capture._replace(totals=MappingTable((block(),)).totals),)
 
 

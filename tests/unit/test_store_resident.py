@@ -110,7 +110,10 @@ def test_nothing_is_asked_of_the_database_for_what_did_not_change(tmp_path: Path
     event.listen(recorder.store.engine, "before_cursor_execute", lambda _c, _k, statement, *_: said.append(statement))
     recorder.record(2, tables, between=True)
     asked = {s for s in said if s.startswith("SELECT")}
-    assert asked == {"SELECT coalesce(max(snapshot.id), ?) AS coalesce_1 \nFROM snapshot", "SELECT numbering.removed \nFROM numbering"}
+    assert asked == {
+        "SELECT coalesce(max(snapshot.id), ?) AS coalesce_1 \nFROM snapshot",
+        "SELECT numbering.removed, numbering.store \nFROM numbering",
+    }
     changed = dict(tables)
     changed[3] = table(random.Random(2), 3)
     assert changed[3] != tables[3]
