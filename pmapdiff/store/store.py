@@ -6,57 +6,27 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Engine, Select, and_, func, or_, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.engine import Connection
 
-from pmapdiff.errors import NotFoundError, StoreError
-from pmapdiff.model import Mapping, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef, Status, Totals
+from pmapdiff.errors import StoreError
+from pmapdiff.model import Mapping, ProcessIdentity, Snapshot, SnapshotRef
+from pmapdiff.store import lookup
 from pmapdiff.store.append import Appender
-from pmapdiff.store.bulk import chunks
 from pmapdiff.store.engine import READING, current_revision, open_engine, pruning_engine
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
 from pmapdiff.store.known import KnownProcess
-from pmapdiff.store.load import (
-    CaptureReader,
-    capture_query,
-    snapshot_query,
-    snapshot_ref,
-    totals_of_capture,
-)
-from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, metadata, process, snapshot, string, totals, usage
+from pmapdiff.store.load import snapshot_query, snapshot_ref, totals_of_capture
+from pmapdiff.store.schema import capture, metadata, process, snapshot, totals, usage
+from pmapdiff.store.summaries import ProcessSummary, SnapshotSummary, summarise_processes, summarise_snapshots
 from pmapdiff.store.trouble import shown_location, sqlite_path, translated_errors
 from pmapdiff.store.walk import walk_series
-from pmapdiff.text import printable
-from pmapdiff.units import format_moment_local
 
 if TYPE_CHECKING:
     from pmapdiff.store.copies import Delivery
     from pmapdiff.store.prune import Pruned, Retention
-
-
-class SnapshotSummary(NamedTuple):
-    """A snapshot and what is in it: the number of captures of each status, mappings, Rss and footprint in KiB."""
-
-    ref: SnapshotRef
-    statuses: dict[Status, int]
-    mappings: int
-    rss_kib: int | None
-    footprint_kib: int | None
-
-
-class ProcessSummary(NamedTuple):
-    """A process through all its captures: when it was first and last seen with a table, its totals then, and how long its longest read took."""
-
-    process: ProcessInfo
-    host: str
-    captures: int
-    first: SnapshotRef
-    last: SnapshotRef
-    totals_first: Totals
-    totals_last: Totals
-    read_us: int | None
 
 
 class Store:
@@ -133,34 +103,8 @@ class Store:
 
         With a filter, `latest`, `first`, labels and times mean snapshots that hold a table of such a process.
         """
-        from pmapdiff.store.when import ById, ByRank, parse_when
-
-        when = parse_when(text)
         with self.reading() as connection:
-            if isinstance(when, ById):
-                row = connection.execute(snapshot_query().where(snapshot.c.id == when.id)).first()
-                if row is None:
-                    raise NotFoundError(f"there is no snapshot {when.id}: {self._what_there_is(connection)}")
-                return snapshot_ref(row)
-            newest = (snapshot.c.taken_at.desc(), snapshot.c.id.desc())
-            query = self._holding(connection, snapshot_query(), wanted)
-            if when is None:
-                query = query.where(snapshot.c.label == text).order_by(*newest)
-                what = f"no label {printable(text)!r}, and it is no time either"
-            elif isinstance(when, ByRank):
-                if when.back is None:
-                    query = query.order_by(snapshot.c.taken_at, snapshot.c.id)
-                else:
-                    query = query.order_by(*newest).offset(when.back)
-                what = f"no snapshot {printable(text)!r}"
-            else:
-                query = query.where(snapshot.c.taken_at <= when.moment_us).order_by(*newest)
-                what = f"no snapshot at or before {format_moment_local(when.moment_us)}"
-            row = connection.execute(query.limit(1)).first()
-            if row is None:
-                holding = "" if wanted.everything else f" of {wanted.describe()}"
-                raise NotFoundError(f"there is {what}{holding}: {self._what_there_is(connection)}")
-            return snapshot_ref(row)
+            return lookup.resolve(connection, text, wanted)
 
     def moment(self, text: str) -> int:
         """The moment that a WHEN means, in µs since the epoch: a time as it is, else when the snapshot was taken. Raises NotFoundError."""
@@ -172,56 +116,12 @@ class Store:
     def has_process(self, wanted: ProcessFilter) -> bool:
         """Whether any snapshot holds a wanted process."""
         with self.reading() as connection:
-            ids = self._process_ids(connection, wanted)
-            return connection.execute(select(capture.c.process_id).where(capture.c.process_id.in_(ids)).limit(1)).first() is not None
+            return lookup.has_process(connection, wanted)
 
     def last_seen(self, wanted: ProcessFilter = EVERYTHING) -> dict[ProcessIdentity, int]:
         """When each process was captured for the last time, in µs since the epoch."""
         with self.reading() as connection:
-            identity = (process.c.boot_id, process.c.pid, process.c.start_ticks, process.c.exec_key)
-            query = (
-                select(*identity, func.max(snapshot.c.taken_at))
-                .join_from(process, capture, capture.c.process_id == process.c.id)
-                .join(snapshot, snapshot.c.id == capture.c.snapshot_id)
-                .group_by(process.c.id, *identity)
-            )
-            if not wanted.everything:
-                query = query.where(process.c.id.in_(self._process_ids(connection, wanted)))
-            return {ProcessIdentity(*fields): int(taken_at) for *fields, taken_at in connection.execute(query)}
-
-    def _holding(self, connection: Connection, query: Select[Any], wanted: ProcessFilter) -> Select[Any]:
-        if wanted.everything:
-            return query
-        ids = self._process_ids(connection, wanted)
-        holding = select(capture.c.snapshot_id).where(capture.c.process_id.in_(ids), capture.c.status.in_(WITH_TABLE))
-        return query.where(snapshot.c.id.in_(holding))
-
-    def _process_ids(self, connection: Connection, wanted: ProcessFilter) -> Select[Any]:
-        """A query for the ids of the wanted processes.
-
-        A name is looked for in the distinct names, of which there are few, not in the processes, of which months have many.
-        """
-        query = select(process.c.id)
-        if wanted.pids:
-            query = query.where(process.c.pid.in_(wanted.pids))
-        if wanted.name is not None:
-            comms = self._strings(connection, process.c.comm_id, wanted.finds_comm)
-            exes = self._strings(connection, process.c.exe_id, wanted.finds_exe)
-            query = query.where(or_(process.c.comm_id.in_(comms), process.c.exe_id.in_(exes)))
-        return query
-
-    def _strings(self, connection: Connection, column: Column[Any], accepts: Callable[[bytes], bool]) -> list[int]:
-        """The ids of the strings that this column of `process` refers to and that are accepted."""
-        rows = connection.execute(select(string.c.id, string.c.raw).where(string.c.id.in_(select(column).distinct())))
-        return [number for number, raw in rows if accepts(bytes(raw))]
-
-    def _what_there_is(self, connection: Connection) -> str:
-        ends = [connection.execute(snapshot_query().order_by(order).limit(1)).first() for order in (snapshot.c.taken_at, snapshot.c.taken_at.desc())]
-        if ends[0] is None or ends[1] is None:
-            return "the store is empty: make a snapshot with `pmapdiff record`"
-        first, last = (f"#{row.id} of {format_moment_local(row.taken_at)}" for row in ends if row is not None)
-        span = f"only {first}" if first == last else f"snapshots from {first} to {last}"
-        return f"the store has {span}; see `pmapdiff snapshots`"
+            return lookup.last_seen(connection, wanted)
 
     # Loading.
 
@@ -236,50 +136,18 @@ class Store:
     def walk(self, refs: Iterable[SnapshotRef], wanted: ProcessFilter = EVERYTHING, *, tables: bool = True) -> Iterator[Snapshot]:
         """Likewise, one after the other: for a series that is too long to be held at once; without `tables` there are totals alone."""
         with self.reading() as connection:
-            ids = None if wanted.everything else self._process_ids(connection, wanted)
+            ids = None if wanted.everything else lookup.process_ids(connection, wanted)
             yield from walk_series(connection, list(refs), ids, tables=tables)
 
     def refs(self, since_us: int | None = None, until_us: int | None = None, wanted: ProcessFilter = EVERYTHING) -> list[SnapshotRef]:
         """The snapshots between two moments (µs since the epoch, both included) that hold a wanted process, the oldest first."""
         with self.reading() as connection:
-            query = _between(snapshot_query().order_by(snapshot.c.taken_at, snapshot.c.id), since_us, until_us)
-            if not wanted.everything:
-                ids = self._process_ids(connection, wanted)
-                query = query.where(snapshot.c.id.in_(select(capture.c.snapshot_id).where(capture.c.process_id.in_(ids))))
-            return [snapshot_ref(row) for row in connection.execute(query)]
+            return lookup.find_refs(connection, since_us, until_us, wanted)
 
     def snapshots(self, limit: int | None = None) -> list[SnapshotSummary]:
         """The newest snapshots (all of them without a limit), oldest first."""
         with self.reading() as connection:
-            query = snapshot_query().order_by(snapshot.c.taken_at.desc(), snapshot.c.id.desc())
-            refs = [snapshot_ref(row) for row in connection.execute(query if limit is None else query.limit(limit))]
-            summaries = {ref.id: SnapshotSummary(ref, {}, 0, 0, 0) for ref in reversed(refs)}
-            counted = (
-                select(
-                    capture.c.snapshot_id,
-                    capture.c.status,
-                    func.count(),
-                    func.coalesce(func.sum(totals.c.mappings), 0),
-                    *_sum_or_null(totals.c.rss_kib),
-                    *_sum_or_null(totals.c.footprint_kib),
-                )
-                .join_from(capture, totals, totals_of_capture(), isouter=True)
-                .group_by(capture.c.snapshot_id, capture.c.status)
-            )
-            for part in chunks(summaries):
-                for number, status, count, mappings, rss, rss_missing, footprint, footprint_missing in connection.execute(
-                    counted.where(capture.c.snapshot_id.in_(part))
-                ):
-                    old = summaries[number]
-                    name = STATUSES[status]
-                    summaries[number] = SnapshotSummary(
-                        old.ref,
-                        {**old.statuses, name: old.statuses.get(name, 0) + count},
-                        old.mappings + int(mappings),
-                        None if rss_missing or old.rss_kib is None else old.rss_kib + int(rss),
-                        None if footprint_missing or old.footprint_kib is None else old.footprint_kib + int(footprint),
-                    )
-        return list(summaries.values())
+            return summarise_snapshots(connection, limit)
 
     def count_snapshots(self) -> int:
         """The number of snapshots in the store."""
@@ -289,44 +157,7 @@ class Store:
     def processes(self, wanted: ProcessFilter = EVERYTHING, since_us: int | None = None, until_us: int | None = None) -> list[ProcessSummary]:
         """Every process that has a table between two moments (µs since the epoch, both included), with its totals when it was first and last seen."""
         with self.reading() as connection:
-            ids = None if wanted.everything else self._process_ids(connection, wanted)
-            ends = (
-                select(
-                    capture.c.process_id,
-                    func.min(capture.c.snapshot_id).label("first"),
-                    func.max(capture.c.snapshot_id).label("last"),
-                    func.count().label("n"),
-                    func.max(capture.c.read_us).label("read_us"),
-                )
-                .where(capture.c.status.in_(WITH_TABLE))
-                .group_by(capture.c.process_id)
-            )
-            if ids is not None:
-                ends = ends.where(capture.c.process_id.in_(ids))
-            if since_us is not None or until_us is not None:
-                ends = ends.where(capture.c.snapshot_id.in_(_between(select(snapshot.c.id), since_us, until_us)))
-            spans = {row.process_id: row for row in connection.execute(ends)}
-            span = ends.subquery()
-            query = capture_query().join(
-                span, and_(span.c.process_id == capture.c.process_id, capture.c.snapshot_id.in_([span.c.first, span.c.last]))
-            )
-            found = {(item.process_id, item.snapshot_id): item for item in CaptureReader(connection).read(query)}
-            refs: dict[int, SnapshotRef] = {}
-            for part in chunks({item.snapshot_id for item in found.values()}):
-                for row in connection.execute(snapshot_query().where(snapshot.c.id.in_(part))):
-                    refs[row.id] = snapshot_ref(row)
-        summaries = []
-        for process_id, row in sorted(spans.items()):
-            first, last = found[process_id, row.first], found[process_id, row.last]
-            assert first.capture.totals is not None
-            assert last.capture.totals is not None
-            ref_first, ref_last = refs[first.snapshot_id], refs[last.snapshot_id]
-            summaries.append(
-                ProcessSummary(
-                    last.capture.process, ref_last.host, row.n, ref_first, ref_last, first.capture.totals, last.capture.totals, row.read_us
-                )
-            )
-        return summaries
+            return summarise_processes(connection, wanted, since_us, until_us)
 
     # Care.
 
@@ -387,14 +218,3 @@ class Store:
             samples = select(func.sum(totals.c.mappings)).select_from(capture).join(totals, totals_of_capture())
             facts["mapping_samples"] = int(connection.execute(samples).scalar() or 0)
         return facts
-
-
-def _between(query: Select[Any], since_us: int | None, until_us: int | None) -> Select[Any]:
-    if since_us is not None:
-        query = query.where(snapshot.c.taken_at >= since_us)
-    return query if until_us is None else query.where(snapshot.c.taken_at <= until_us)
-
-
-def _sum_or_null(column: Any) -> tuple[Any, Any]:
-    """The sum of a column, and how many rows have totals but lack it: a partial sum must not pass for a whole one."""
-    return func.coalesce(func.sum(column), 0), func.count(totals.c.mappings) - func.count(column)
