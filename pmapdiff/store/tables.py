@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import compress
 from typing import Any
 
 from sqlalchemy import BindParameter, Select, bindparam, select
@@ -13,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from pmapdiff.model import Layout, Mapping, MappingTable, layout_of
 from pmapdiff.model.mapping import SUM_PERMS
+from pmapdiff.model.standing import Dated, Standing
 from pmapdiff.store.bulk import STATES, chunks, fetch_tuples
 from pmapdiff.store.schema import DETAIL_COLUMNS, GEOMETRY, LASTING, backing, detail, layout, mapping, protection, state, string, to_unsigned, usage
 
@@ -21,46 +21,6 @@ _KEPT_ROWS = 50_000
 
 # Counters, layout, and the values of counters that this version does not know.
 _Detail = tuple[tuple[int | None, ...], Layout | None, tuple[int | bytes, ...]]
-_Dated = tuple[int, int, Mapping]
-
-
-class _Kept:
-    """What is known of a process: every row that holds in some snapshot from `first` to `last`, with the first and the last that it holds in.
-
-    `table` is the one of the snapshot that was asked for last.
-    """
-
-    __slots__ = ("_flips", "_mappings", "_number", "_present", "first", "last", "rows", "table")
-
-    def __init__(self, first: int, last: int, rows: list[_Dated], table: MappingTable) -> None:
-        self.first, self.last, self.rows, self.table = first, last, rows, table
-        self._mappings = [mapping for _, _, mapping in rows]
-        # Which rows hold in snapshot `_number`, and which begin to hold or no longer do, by the snapshot from which on that is so.
-        self._number = first
-        self._present = bytearray([begin <= first <= end for begin, end, _ in rows])
-        self._flips: dict[int, list[int]] = {}
-        for place, (begin, end, _) in enumerate(rows):
-            if begin > first:
-                self._flips.setdefault(begin, []).append(place)
-            if end < last:
-                self._flips.setdefault(end + 1, []).append(place)
-        self._note()
-
-    def at(self, number: int) -> MappingTable:
-        """The table of a snapshot; the same object if it is equal to the one that was asked for last."""
-        low, high = sorted((self._number, number))
-        flips = [place for edge in range(low + 1, high + 1) for place in self._flips.get(edge, ())]
-        self._number = number
-        if flips:
-            for place in flips:
-                self._present[place] ^= 1
-            self._note()
-        return self.table
-
-    def _note(self) -> None:
-        mappings = tuple(compress(self._mappings, self._present))
-        if mappings != self.table.mappings:
-            self.table = MappingTable(mappings)
 
 
 class TableReader:
@@ -75,7 +35,7 @@ class TableReader:
         self._backings: dict[int, tuple[str | None, int | None, bytes]] = {}
         self._details: dict[int, _Detail] = {}
         self._states: dict[int, _Detail] = {}
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, Standing] = {}
         self._used = 0
 
     def table(self, process_id: int, number: int, until: int = 0) -> MappingTable:
@@ -91,9 +51,9 @@ class TableReader:
         self._used += len(kept.rows)
         return kept.at(number)
 
-    def _read(self, process_id: int, first: int, last: int, old: _Kept | None) -> _Kept:
+    def _read(self, process_id: int, first: int, last: int, old: Standing | None) -> Standing:
         """All rows that hold from snapshot `first` to `last`; of those that are known, the same objects."""
-        known: list[_Dated] = []
+        known: list[Dated] = []
         begun, ended = 0, LASTING
         if old is not None:
             if first < old.first:
@@ -104,7 +64,7 @@ class TableReader:
         parameters = {"process": process_id, "first": first, "last": last, "begun": begun, "ended": ended}
         rows = [*known, *self._dated(fetch_tuples(self._connection, _table_query(), parameters))]
         rows.sort(key=_by_address)
-        return _Kept(first, last, rows, MappingTable(()) if old is None else old.table)
+        return Standing(first, last, rows, MappingTable(()) if old is None else old.table)
 
     def trim(self) -> None:
         """Forget what months of snapshots would add up to: after each one, if there are many.
@@ -120,11 +80,11 @@ class TableReader:
             if len(known) > _KEPT_ROWS:
                 known.clear()
 
-    def history(self, process_id: int) -> list[_Dated]:
+    def history(self, process_id: int) -> list[Dated]:
         """Every mapping that a process ever had, with the first and the last capture that it stood in like this."""
         return self._dated(fetch_tuples(self._connection, _mapping_query().where(usage.c.process_id == process_id)))
 
-    def _dated(self, rows: Sequence[tuple[Any, ...]]) -> list[_Dated]:
+    def _dated(self, rows: Sequence[tuple[Any, ...]]) -> list[Dated]:
         """The mappings of rows as `_mapping_query` gives them, each with its first and last capture."""
         self._learn(rows)
         protections, backings, states = self._protections, self._backings, self._states
@@ -206,7 +166,7 @@ def _interned_queries() -> tuple[Select[Any], Select[Any], Select[Any], Select[A
     )
 
 
-def _by_address(row: _Dated) -> tuple[int, int]:
+def _by_address(row: Dated) -> tuple[int, int]:
     return row[2].start, row[2].end
 
 
