@@ -131,14 +131,15 @@ class Appender:
 
     def _believe(self, connection: Connection) -> None:
         """Forget what somebody else may have changed since our last transaction."""
-        if connection.dialect.name == "sqlite":
-            # Differs as soon as another connection has committed anything (https://www.sqlite.org/pragma.html#pragma_data_version).
-            version = int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
-            if version == self._version and sum(map(len, self._interners.values())) < _MOST_INTERNED:
-                return
-            self._version = version
-        # Pruning removes names that nothing uses any more, and their numbers are given to others.
-        self._hosts, self._interners = {}, {}
+        version = _version(connection)
+        whole = connection.dialect.name == "sqlite"
+        stays = version == self._version and sum(map(len, self._interners.values())) < _MOST_INTERNED
+        self._version = version
+        if not stays:
+            # Pruning removes names that nothing uses any more, and their numbers are given to others.
+            self._hosts, self._interners = {}, {}
+        elif whole:
+            return
         found = find_known(connection, self._known) if self._known else {}
         for key, known in self._known.items():
             again = found.get(key)
@@ -251,6 +252,17 @@ def _about(info: ProcessInfo, strings: dict[bytes, int]) -> tuple[Any, ...]:
         info.rlimit_data_bytes,
         info.rlimit_stack_bytes,
     )
+
+
+def _version(connection: Connection) -> int:
+    """Differs where somebody else may have changed what is remembered.
+
+    In a file, as soon as another connection has committed anything (https://www.sqlite.org/pragma.html#pragma_data_version). On a server, as soon as
+    anything was removed: that changes the row of `numbering` each time, and with it the number of the transaction that made it.
+    """
+    if connection.dialect.name == "sqlite":
+        return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+    return int(connection.exec_driver_sql("SELECT xmin::text::bigint FROM numbering").scalar_one())
 
 
 def _next_snapshots(connection: Connection, number: int) -> tuple[list[int], str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
@@ -11,30 +11,37 @@ from sqlalchemy.engine import Connection
 from pmapdiff.errors import StoreError
 from pmapdiff.model import FIGURES, Capture, Mapping, MappingTable, Totals
 from pmapdiff.model.counters import VOLATILE
-from pmapdiff.store.bulk import Interner, end_rows, fetch_tuples, insert_rows
+from pmapdiff.store.bulk import Interner, StateValues, end_rows, fetch_tuples, insert_rows
 from pmapdiff.store.known import GeometryKey, KnownProcess, OpenRow
 from pmapdiff.store.schema import GEOMETRY, LASTING, mapping, to_signed, totals, usage
 from pmapdiff.store.tables import load_table
 
 _SIGNED_LIMIT = (1 << 63) - 1
-# What waits to be written is written when it is so much.
-_MOST_ROWS = 50_000
+# Tables of so many mappings are written together: what repeats in them is looked up once.
+_MOST_MAPPINGS = 2_000_000
+
+
+class _Taken(NamedTuple):
+    """A table that is to be written: whose, in which snapshot, and by whom what repeats in it is interned."""
+
+    known: KnownProcess
+    number: int
+    mappings: tuple[Mapping, ...]
+    interner: Interner
 
 
 class IntervalWriter:
-    """Collects the rows by which tables differ from what the store has, and writes them together.
+    """Collects tables, and writes the rows by which they differ from what the store has.
 
     What is known of each process is brought up to date at once, so after an error it must be forgotten. An interval that ends before it was
-    written is written with its end.
+    written is written with its end. What is the same object in two tables of a process is not looked at again.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._new_mappings: list[tuple[Any, ...]] = []
-        # By process and number of the mapping: what lasts, and behind it what does not any more.
-        self._usages: dict[tuple[int, int], tuple[int, int]] = {}
-        self._new_usages: list[tuple[Any, ...]] = []
-        self._closed_usages: list[tuple[int, ...]] = []
+        self._taken: list[_Taken] = []
+        self._mappings = 0
+        # By process: what its row of totals holds, behind it what lasts no more.
         self._totals: dict[int, tuple[Any, ...]] = {}
         self._new_totals: list[tuple[Any, ...]] = []
         self._closed_totals: list[tuple[int, ...]] = []
@@ -45,6 +52,7 @@ class IntervalWriter:
             return
         table, sums = item.table, item.sums
         if table is None or sums is None:
+            self.flush()
             table, sums = self._table_of_digest(known.id, item.digest)
         if known.first is not None:
             begun = self._totals.pop(known.id, None)
@@ -54,13 +62,13 @@ class IntervalWriter:
                 self._new_totals.append((known.id, number - 1, *begun))
         self._totals[known.id] = (number, item.digest, sums.mappings, *sums.figures)
         known.first, known.digest, known.mappings, known.rss_kib = number, item.digest, sums.mappings, sums.get("rss_kib")
-        self._add_table(known, number, table, interner)
-        if len(self._usages) + len(self._new_usages) + len(self._new_mappings) > _MOST_ROWS:
+        self._taken.append(_Taken(known, number, table.mappings, interner))
+        self._mappings += len(table.mappings)
+        if self._mappings > _MOST_MAPPINGS:
             self.flush()
 
     def _table_of_digest(self, process_id: int, digest: bytes | None) -> tuple[MappingTable, Totals]:
         """The table that had this digest, and its totals: somebody else wrote a newer one since the recorder asked."""
-        self.flush()
         first = totals.c.first_snapshot
         query = select(totals).where(totals.c.process_id == process_id, totals.c.digest == digest).order_by(first.desc())
         row = self._connection.execute(query.limit(1)).first()
@@ -68,62 +76,72 @@ class IntervalWriter:
             raise StoreError("a table that was just known is no longer in the store (pruned meanwhile?); nothing was stored: record again")
         return load_table(self._connection, process_id, row.first_snapshot), Totals(row.mappings, tuple(row[-len(FIGURES) :]))
 
-    def _add_table(self, known: KnownProcess, number: int, table: MappingTable, interner: Interner) -> None:
-        geometries, states = self._rows(table.mappings, interner)
+    def flush(self) -> None:
+        """Write what was taken."""
+        connection = self._connection
+        end_rows(connection, totals, self._closed_totals)
+        insert_rows(connection, totals, [*self._new_totals, *((process, LASTING, *begun) for process, begun in self._totals.items())])
+        rows = _Rows()
+        changes = self._changes()
+        by_interner: dict[int, tuple[Interner, list[Mapping]]] = {}
+        for taken, fresh, _ in changes:
+            by_interner.setdefault(id(taken.interner), (taken.interner, []))[1].extend(fresh)
+        for interner, mappings in by_interner.values():
+            _learn(connection, interner, mappings)
+        for taken, fresh, stays in changes:
+            self._add_table(taken, fresh, stays, rows)
+        rows.write(connection)
+        for pending in (self._taken, self._new_totals, self._closed_totals):
+            pending.clear()
+        self._totals.clear()
+        self._mappings = 0
+
+    def _changes(self) -> list[tuple[_Taken, list[Mapping], set[int] | None]]:
+        """Of each table what is not the same object in the last one of its process, and what is: by id, or None where there is no last one."""
+        last: dict[int, set[int]] = {}
+        found: list[tuple[_Taken, list[Mapping], set[int] | None]] = []
+        for taken in self._taken:
+            now, before = set(map(id, taken.mappings)), last.pop(taken.known.id, None)
+            if before is None or len(now) < len(taken.mappings):
+                found.append((taken, list(taken.mappings), None))
+            else:
+                found.append((taken, [known for known in taken.mappings if id(known) not in before], before & now))
+            # What stands twice in one table cannot be told by its object.
+            if len(now) == len(taken.mappings):
+                last[taken.known.id] = now
+        return found
+
+    def _add_table(self, taken: _Taken, fresh: Sequence[Mapping], stays: set[int] | None, rows: _Rows) -> None:
+        known, number = taken.known, taken.number
         if known.rows is None:
             known.rows = self._open_rows(known.id)
             known.next_no = self._next_no(known.id)
-        old, process_id, next_no = known.rows, known.id, known.next_no
-        rows: dict[GeometryKey, OpenRow] = {}
-        closing: list[int] = []
-        opening: list[OpenRow] = []
-        for geometry, state_id in zip(geometries, states, strict=True):
-            key = geometry if geometry not in rows else _repeated(geometry, rows)
-            row = old.pop(key, None)
+        process_id, next_no, standing = known.id, known.next_no, known.rows
+        places = rows.places.setdefault(process_id, {})
+        if stays is None:
+            gone = dict(standing)
+            standing.clear()
+            places.clear()
+        else:
+            gone = {place: standing.pop(place) for place in [places.pop(known_id) for known_id in places.keys() - stays]}
+        for mapping_, (geometry, state_id) in zip(fresh, _placed(fresh, taken.interner), strict=True):
+            key = geometry if geometry not in standing else _repeated(geometry, standing)
+            places[id(mapping_)] = key
+            row = gone.pop(key, None)
+            if row is not None and row[1] == state_id:
+                standing[key] = row
+                continue
             if row is None:
                 no, next_no = next_no, next_no + 1
-                self._new_mappings.append((process_id, no, *geometry))
-            elif row[1] == state_id:
-                rows[key] = row
-                continue
+                rows.mappings.append((process_id, no, *geometry))
             else:
                 no = row[0]
-                closing.append(no)
-            rows[key] = (no, state_id)
-            opening.append((no, state_id))
-        closing.extend(no for no, _ in old.values())
-        known.rows, known.next_no = rows, next_no
-        for no in closing:
-            begun = self._usages.pop((process_id, no), None)
-            if begun is None:
-                self._closed_usages.append((number - 1, process_id, no))
-            else:
-                self._new_usages.append((process_id, number - 1, no, *begun))
-        for no, state_id in opening:
-            self._usages[process_id, no] = (number, state_id)
-
-    def _rows(self, mappings: Sequence[Mapping], interner: Interner) -> tuple[list[GeometryKey], list[int]]:
-        """The geometry of each mapping, and the id of its state."""
-        connection = self._connection
-        interner.add_protections(connection, {(m.perms, m.flags) for m in mappings})
-        interner.add_backings(connection, {(m.device, m.inode, m.name) for m in mappings})
-        # The parser gives mappings of equal counters the very same tuple, so this is short where the table is long.
-        distinct = {(id(m.counters), id(m.layout), id(m.extra)): m for m in mappings}
-        interner.add_details(connection, {(m.layout, m.counters[VOLATILE:], m.extra) for m in distinct.values()})
-        details = interner.details
-        value_rows = {key: (*m.counters[:VOLATILE], details[m.layout, m.counters[VOLATILE:], m.extra]) for key, m in distinct.items()}
-        interner.add_states(connection, value_rows.values())
-        state_ids = {key: interner.states[values] for key, values in value_rows.items()}
-        protection_ids, backing_ids = interner.protections, interner.backings
-        geometries: list[GeometryKey] = []
-        states: list[int] = []
-        for start, end, perms, offset, device, inode, name, flags, counters, layout, extra, header in mappings:
-            place = (start, end, offset)
-            if end > _SIGNED_LIMIT or (offset is not None and offset > _SIGNED_LIMIT):
-                place = (to_signed(start), to_signed(end), None if offset is None else to_signed(offset))
-            geometries.append((*place, protection_ids[perms, flags], backing_ids[device, inode, name], header))
-            states.append(state_ids[id(counters), id(layout), id(extra)])
-        return geometries, states
+                rows.end(process_id, no, number - 1)
+            standing[key] = (no, state_id)
+            rows.lasting[process_id, no] = (number, state_id)
+        for no, _ in gone.values():
+            rows.end(process_id, no, number - 1)
+        known.next_no = next_no
 
     def _open_rows(self, process_id: int) -> dict[GeometryKey, OpenRow]:
         """The mappings that last, with their numbers and their states."""
@@ -143,18 +161,62 @@ class IntervalWriter:
         query = select(func.coalesce(func.max(mapping.c.no), 0)).where(mapping.c.process_id == process_id)
         return int(self._connection.execute(query).scalar_one()) + 1
 
-    def flush(self) -> None:
-        """Write what was taken."""
-        connection = self._connection
-        end_rows(connection, totals, self._closed_totals)
-        end_rows(connection, usage, self._closed_usages)
-        insert_rows(connection, totals, [*self._new_totals, *((process, LASTING, *begun) for process, begun in self._totals.items())])
-        insert_rows(connection, mapping, self._new_mappings)
-        insert_rows(connection, usage, [*self._new_usages, *((process, LASTING, no, *begun) for (process, no), begun in self._usages.items())])
-        for rows in (self._new_totals, self._new_mappings, self._new_usages, self._closed_totals, self._closed_usages):
-            rows.clear()
-        self._totals.clear()
-        self._usages.clear()
+
+class _Rows:
+    """Rows of `mapping` and `usage` that are to be written."""
+
+    def __init__(self) -> None:
+        self.mappings: list[tuple[Any, ...]] = []
+        # By process and number of the mapping.
+        self.lasting: dict[tuple[int, int], tuple[int, int]] = {}
+        # Where what stands in the last table of each process is among its rows, by the id of the object.
+        self.places: dict[int, dict[int, GeometryKey]] = {}
+        self._over: list[tuple[int, ...]] = []
+        self._ended: list[tuple[int, ...]] = []
+
+    def end(self, process_id: int, no: int, last: int) -> None:
+        """What a mapping held lasted up to this snapshot."""
+        begun = self.lasting.pop((process_id, no), None)
+        if begun is None:
+            self._ended.append((last, process_id, no))
+        else:
+            self._over.append((process_id, last, no, *begun))
+
+    def write(self, connection: Connection) -> None:
+        """Write all of it."""
+        end_rows(connection, usage, self._ended)
+        insert_rows(connection, mapping, self.mappings)
+        insert_rows(connection, usage, [*self._over, *((process, LASTING, no, *begun) for (process, no), begun in self.lasting.items())])
+
+
+def _learn(connection: Connection, interner: Interner, mappings: Sequence[Mapping]) -> None:
+    """Know the ids of all that repeats in these mappings."""
+    interner.add_protections(connection, {(m.perms, m.flags) for m in mappings})
+    interner.add_backings(connection, {(m.device, m.inode, m.name) for m in mappings})
+    # Mappings of equal counters mostly have the very same tuple, so this is short where the list is long.
+    distinct = {(id(m.counters), id(m.layout), id(m.extra)): m for m in mappings}.values()
+    interner.add_details(connection, {(m.layout, m.counters[VOLATILE:], m.extra) for m in distinct})
+    interner.add_states(connection, [_state(m, interner) for m in distinct])
+
+
+def _state(known: Mapping, interner: Interner) -> StateValues:
+    return (*known.counters[:VOLATILE], interner.details[known.layout, known.counters[VOLATILE:], known.extra])
+
+
+def _placed(mappings: Sequence[Mapping], interner: Interner) -> Iterator[tuple[GeometryKey, int]]:
+    """The geometry of each mapping, and the id of its state."""
+    protections, backings, states = interner.protections, interner.backings, interner.states
+    state_ids: dict[tuple[int, int, int], int] = {}
+    for known in mappings:
+        start, end, perms, offset, device, inode, name, flags, counters, layout, extra, header = known
+        place = (start, end, offset)
+        if end > _SIGNED_LIMIT or (offset is not None and offset > _SIGNED_LIMIT):
+            place = (to_signed(start), to_signed(end), None if offset is None else to_signed(offset))
+        key = (id(counters), id(layout), id(extra))
+        state_id = state_ids.get(key)
+        if state_id is None:
+            state_id = state_ids[key] = states[_state(known, interner)]
+        yield (*place, protections[perms, flags], backings[device, inode, name], header), state_id
 
 
 def _repeated(geometry: GeometryKey, rows: dict[GeometryKey, OpenRow]) -> GeometryKey:

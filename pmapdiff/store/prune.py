@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Engine, Table, bindparam, delete, select, update
+from sqlalchemy import Column, Engine, Table, bindparam, case, delete, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -184,7 +184,7 @@ class _Remover:
         touched = set(connection.execute(select(capture.c.process_id).where(capture.c.snapshot_id.in_(ids))).scalars())
         connection.execute(delete(capture).where(capture.c.snapshot_id.in_(ids)))
         connection.execute(delete(snapshot).where(snapshot.c.id.in_(ids)))
-        connection.execute(update(numbering).where(numbering.c.removed < max(going)).values(removed=max(going)))
+        _note_removal(connection, max(going))
         for process_id in sorted(touched):
             for numbers in (self._all[process_id], self._tables[process_id]):
                 numbers[:] = [number for number in numbers if number not in going]
@@ -210,6 +210,12 @@ class _Remover:
             connection.execute(delete(process).where(process.c.id == process_id))
 
 
+def _note_removal(connection: Connection, highest: int = 0) -> None:
+    """Keep the highest number that was removed; by the change itself a writer on a server sees that what it remembers may be gone."""
+    removed = numbering.c.removed
+    connection.execute(update(numbering).values(removed=case((removed < highest, highest), else_=removed)))
+
+
 def _remove_unused(engine: Engine) -> None:
     """Remove what was interned for rows that are gone, in steps that need little room; what a full disk leaves behind goes another time."""
     uses: tuple[tuple[Table, tuple[Column[Any], ...]], ...] = (
@@ -224,6 +230,7 @@ def _remove_unused(engine: Engine) -> None:
         for table, columns in uses:
             # One transaction a table: what is unused now may be used by the next snapshot.
             with engine.begin() as connection:
+                _note_removal(connection)
                 used: set[int] = set()
                 for column in columns:
                     used.update(connection.execute(select(column).distinct()).scalars())

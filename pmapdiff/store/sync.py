@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from pmapdiff.errors import UsageError
-from pmapdiff.model import Snapshot, SnapshotRef
+from pmapdiff.model import ProcessIdentity, Snapshot, SnapshotRef
 from pmapdiff.store.copies import Arrived, Delivery, arrived, clock_us, store_identity
 from pmapdiff.store.load import snapshot_query, snapshot_ref
 from pmapdiff.store.schema import host as host_table
@@ -114,13 +114,14 @@ def _batches(source: Store, refs: Sequence[SnapshotRef]) -> Iterator[list[Snapsh
     for position in range(0, len(refs), _WINDOW):
         batch: list[Snapshot] = []
         mappings = 0
-        tables: dict[object, int] = {}
+        last: dict[ProcessIdentity, frozenset[int]] = {}
         for taken in source.walk(refs[position : position + _WINDOW]):
             for capture in taken.captures:
-                # A table that is equal to the one before is the same object.
-                if capture.table is not None and tables.get(capture.process.identity) != id(capture.table):
-                    tables[capture.process.identity] = id(capture.table)
-                    mappings += len(capture.table.mappings)
+                if capture.table is not None:
+                    # What did not change since the snapshot before is the same object.
+                    now = frozenset(map(id, capture.table.mappings))
+                    mappings += len(now - last.get(capture.process.identity, frozenset()))
+                    last[capture.process.identity] = now
             batch.append(taken)
             if len(batch) >= _BATCH or mappings >= _BATCH_MAPPINGS:
                 yield batch
