@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,14 +49,32 @@ class Files:
 class Cluster:
     """PostgreSQL: a database each, on a server that listens on a socket in `folder` and nowhere else."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, start: Callable[[], None]) -> None:
         self.folder = folder
+        self._start = start
         self._numbers = itertools.count()
         self._execute("CREATE DATABASE empty_store")
         Store.open(self.url("empty_store"), write=True)
 
     def url(self, database: str, user: str = "pmapdiff") -> str:
         return f"postgresql+psycopg://{user}@/{database}?host={self.folder}"
+
+    def kill(self) -> None:
+        """End the server and all that it started as a power cut would, but for the disk."""
+        first = int(Path(self.folder, "data", "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        for pid in (first, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                fd = os.pidfd_open(pid)
+                try:
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+                    select.select([fd], [], [])
+                finally:
+                    os.close(fd)
+
+    def start(self) -> None:
+        """Start the server again after that."""
+        self._start()
 
     def _execute(self, statement: str) -> None:
         import psycopg
@@ -76,8 +97,8 @@ Backend = Files | Cluster
 
 
 @contextlib.contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    """A server that ends with the block. Skips the test if there is no server to start, and says why."""
+def running_cluster(connections: int = 20) -> Iterator[Cluster]:
+    """A server for so many clients that ends with the block. Skips the test if there is no server to start, and says why."""
     initdb, pg_ctl = _server_program("initdb"), _server_program("pg_ctl")
     if initdb is None or pg_ctl is None:
         pytest.skip("no PostgreSQL server: apt-get install postgresql")
@@ -100,9 +121,11 @@ def running_cluster() -> Iterator[Cluster]:
     try:
         with open(f"{folder}/log", "w") as log:
             run(initdb, "-D", data, "-U", "pmapdiff", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
-            run(pg_ctl, "-D", data, "-o", f"-k {folder} -c listen_addresses='' -c max_connections=20 {HASTE}", "-w", "start")
+            options = f"-k {folder} -c listen_addresses='' -c max_connections={connections} {HASTE}"
+            start = partial(run, pg_ctl, "-D", data, "-o", options, "-w", "start")
+            start()
             try:
-                yield Cluster(folder)
+                yield Cluster(folder, start)
             finally:
                 run(pg_ctl, "-D", data, "-m", "immediate", "-w", "stop")
     finally:

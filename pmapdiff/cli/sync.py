@@ -102,9 +102,9 @@ class _Job:
         from pmapdiff.store import Store
         from pmapdiff.store.sync import sync
 
-        other = Store.open(self.other, write=not self.pull)
-        ours = self.options.open_store(write=self.pull)
-        source, target = (other, ours) if self.pull else (ours, other)
+        # First what there must be: nothing is made for nothing.
+        source = Store.open(self.other) if self.pull else self.options.open_store()
+        target = self.options.open_store(write=True) if self.pull else Store.open(self.other, write=True)
         since_us, until_us = Span(self.since, self.until).moments_us(source)
         begun = time.monotonic()
         self._done = self._to_do = 0
