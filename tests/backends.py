@@ -61,7 +61,8 @@ class Cluster:
 
     def kill(self) -> None:
         """End the server and all that it started as a power cut would, but for the disk."""
-        first = int(Path(self.folder, "data", "postmaster.pid").read_text().split()[0])
+        lock = Path(self.folder, "data", "postmaster.pid")
+        first = int(lock.read_text().split()[0])
         children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
         for pid in (first, *map(int, children)):
             with contextlib.suppress(ProcessLookupError):
@@ -71,6 +72,9 @@ class Cluster:
                     select.select([fd], [], [])
                 finally:
                     os.close(fd)
+        # Where nobody collects what has ended, its number still looks taken.
+        for left in (lock, Path(self.folder, ".s.PGSQL.5432.lock"), Path(self.folder, ".s.PGSQL.5432")):
+            left.unlink()
 
     def start(self) -> None:
         """Start the server again after that."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,7 +18,7 @@ from pmapdiff.cli._app import Global, command
 from pmapdiff.cli._progress import ProgressLine
 from pmapdiff.errors import NotFoundError, StoreError, UsageError
 from pmapdiff.text import argument_text, printable
-from pmapdiff.units import parse_duration, plural
+from pmapdiff.units import format_duration, parse_duration, plural
 
 
 @command(
@@ -41,6 +43,7 @@ def sync(
     splay: Annotated[
         str | None, typer.Option("--splay", metavar="DURATION", help="Wait for a random part of this first, so that hosts do not come all at once.")
     ] = None,
+    timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Give up if the other store says nothing for so long.")] = "5m",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> None:
     """Bring the snapshots that another store does not have yet to it; with --pull, from it.
@@ -49,7 +52,7 @@ def sync(
     this one lacks is made.
     """
     every_s, splay_s = (None if text is None else parse_duration(text) for text in (every, splay))
-    job = _Job(context.obj, store, pull, sorted({argument_text(name) for name in host or ()}), since, until, quiet)
+    job = _Job(context.obj, store, pull, sorted({argument_text(name) for name in host or ()}), since, until, quiet, parse_duration(timeout))
     if every_s is None:
         time.sleep(random.uniform(0.0, splay_s or 0.0))
         job.run()
@@ -91,6 +94,7 @@ class _Job:
     since: str | None
     until: str | None
     quiet: bool
+    timeout_s: float
     is_to_stop: Callable[[], bool] = lambda: False
     _line: ProgressLine = field(default_factory=ProgressLine)
     _done: int = 0
@@ -98,6 +102,24 @@ class _Job:
 
     def run(self) -> None:
         """Bring what there is to bring. Raises StoreError, NotFoundError, UsageError."""
+        before = signal.signal(signal.SIGALRM, self._give_up)
+        try:
+            self._wait_no_longer()
+            self._bring()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, before)
+
+    def _wait_no_longer(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, self.timeout_s)
+
+    def _give_up(self, _number: int, _frame: FrameType | None) -> None:
+        # Something between us and the server may keep the connection open and pass nothing on.
+        from pmapdiff.store.trouble import shown_location
+
+        raise StoreError(f"{shown_location(self.other)} said nothing for {format_duration(self.timeout_s)}; --timeout says how long to wait")
+
+    def _bring(self) -> None:
         from pmapdiff.api.look import Span
         from pmapdiff.store import Store
         from pmapdiff.store.sync import sync
@@ -133,6 +155,7 @@ class _Job:
             sys.stdout.flush()
 
     def _progress(self, host: str, done: int, to_do: int) -> None:
+        self._wait_no_longer()
         self._done, self._to_do = done, to_do
         self._line.draw(f"{printable(host)}: {done:,} of {to_do:,} snapshots")
         if self.is_to_stop():
