@@ -125,7 +125,7 @@ def test_a_network_that_says_nothing_any_more(server: Cluster, fleet: dict[str, 
 @pytest.fixture
 def guarded(server: Cluster) -> Iterator[str]:
     """A shared store with the roles of docs/shared.md, whose SQL is run as it stands there."""
-    statements = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "shared.md").read_text(), re.DOTALL)
+    statements = re.findall(r"```postgresql\n(.*?)```", (ROOT / "docs" / "shared.md").read_text(), re.DOTALL)
     assert len(statements) == 2
     with server.fresh() as url, psycopg.connect(host=server.folder, user="pmapdiff", dbname=name_of(url), autocommit=True) as owner:
         try:
