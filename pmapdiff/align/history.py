@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pmapdiff import model
 from pmapdiff.align.buckets import BUILT_IN, Classifier
 from pmapdiff.align.families import Explainer
-from pmapdiff.align.lineage import RULES
+from pmapdiff.align.lineage import RULES, in_any_service
 from pmapdiff.align.pairing import Match, are_saved_tables, judge_saved, pair_processes
 from pmapdiff.align.samples import NOT_THERE, Sample, Samples
 from pmapdiff.align.series import Follower, Region
@@ -85,9 +85,9 @@ class _Waiting(NamedTuple):
 @dataclass(slots=True)
 class _Service:
     process: ProcessInfo
-    host: str
+    # The snapshot that it was last seen in.
+    ref: SnapshotRef
     incarnations: list[Incarnation]
-    seen_us: int = 0
     captures: dict[int, Capture] = field(default_factory=dict)
     totals: dict[int, Totals] = field(default_factory=dict)
     follower: Follower = field(default_factory=Follower)
@@ -127,13 +127,13 @@ def trace(
         snapshots = tuple(snapshots)
         last_seen = {capture.process.identity: snapshot.ref.taken_at_us for snapshot in snapshots for capture in snapshot.captures}
     refs: list[SnapshotRef] = []
-    by_host: dict[str, _Services] = defaultdict(_Services)
+    by_host: dict[str, _Services] = defaultdict(lambda: _Services(across_hosts))
     waiting: list[_Service] = []
     for step, snapshot in enumerate(snapshots):
         refs.append(snapshot.ref)
         services = by_host["" if across_hosts else snapshot.ref.host]
         for number, capture, match in services.assign(snapshot, last_seen, same):
-            service = services.note(number, step, capture.process, match, snapshot.ref.host)
+            service = services.note(number, step, capture.process, match, snapshot.ref)
             if _add(service, step, snapshot.ref, capture) and len(service.waiting) == 1:
                 waiting.append(service)
         if step % _TOGETHER == _TOGETHER - 1:
@@ -145,16 +145,17 @@ def trace(
 class _Services:
     """The services of a host: found by process, or by what another incarnation has in common, without looking at all that ever were."""
 
-    def __init__(self) -> None:
+    def __init__(self, across_hosts: bool) -> None:
+        self._rules = (*RULES, in_any_service) if across_hosts else RULES
         self.known: list[_Service] = []
         self._by_process: dict[Hashable, int] = {}
         self._by_rule: dict[Hashable, dict[int, None]] = defaultdict(dict)
 
-    def note(self, number: int | None, step: int, process: ProcessInfo, match: Match, host: str) -> _Service:
+    def note(self, number: int | None, step: int, process: ProcessInfo, match: Match, ref: SnapshotRef) -> _Service:
         """The service of this number (None: a new one), which is this process now."""
         if number is None:
             number = len(self.known)
-            self.known.append(_Service(process, host, [Incarnation(step, process, match)]))
+            self.known.append(_Service(process, ref, [Incarnation(step, process, match)]))
         elif match is not Match.SAME:
             self._forget(number)
             service = self.known[number]
@@ -164,7 +165,7 @@ class _Services:
             return self.known[number]
         for name in _names_of(process.identity):
             self._by_process[name] = number
-        for key in _keys_of(process):
+        for key in self._keys_of(process):
             self._by_rule[key][number] = None
         return self.known[number]
 
@@ -173,22 +174,35 @@ class _Services:
         for name in _names_of(process.identity):
             if self._by_process.get(name) == number:
                 del self._by_process[name]
-        for key in _keys_of(process):
+        for key in self._keys_of(process):
             del self._by_rule[key][number]
 
     def assign(self, snapshot: Snapshot, last_seen: Mapping[ProcessIdentity, int], same: bool | None) -> list[tuple[int | None, Capture, Match]]:
         """To which service each capture belongs, by its number, and why; None for one that was not seen yet."""
         captures = snapshot.captures
         if are_saved_tables([service.last for service in self.known[:2]], captures):
-            return [(0, captures[0], judge_saved(Match.RESTARTED, self.known[0].last, captures[0], same))]
+            apart = self.known[0].ref.is_elsewhere(snapshot.ref)
+            return [(0, captures[0], judge_saved(Match.RESTARTED, self.known[0].last, captures[0], False if apart and same is None else same))]
         now_us = snapshot.ref.taken_at_us
         numbers = self._candidates(snapshot, last_seen)
         services = [self.known[number] for number in numbers]
         host = snapshot.ref.host
-        until_us = [service.seen_us if service.seen_us <= now_us and service.host == host else 0 for service in services]
-        pairs = pair_processes([s.process for s in services], [c.process for c in captures], until_us)
-        found = [(None if i is None else numbers[i], captures[j], match) for i, j, match in pairs if j is not None]
-        return [(n, capture, match if n is None else judge_saved(match, self.known[n].last, capture, same)) for n, capture, match in found]
+        until_us = [s.ref.taken_at_us if s.ref.taken_at_us <= now_us and s.ref.host == host else 0 for s in services]
+        elsewhere = [service.ref.is_elsewhere(snapshot.ref) for service in services]
+        pairs = pair_processes([s.process for s in services], [c.process for c in captures], until_us, elsewhere)
+        found: list[tuple[int | None, Capture, Match]] = []
+        for i, j, match in pairs:
+            if j is None:
+                continue
+            if i is not None:
+                # Of two hosts addresses say nothing.
+                match = judge_saved(match, services[i].last, captures[j], False if elsewhere[i] and same is None else same)
+            found.append((None if i is None else numbers[i], captures[j], match))
+        return found
+
+    def _keys_of(self, process: ProcessInfo) -> list[Hashable]:
+        """What a process has in common with other incarnations of the same service."""
+        return [(number, key) for number, rule in enumerate(self._rules) if (key := rule(process)) is not None]
 
     def _candidates(self, snapshot: Snapshot, last_seen: Mapping[ProcessIdentity, int]) -> list[int]:
         """The numbers of the services that some capture may belong to."""
@@ -196,9 +210,11 @@ class _Services:
         for capture in snapshot.captures:
             process = capture.process
             numbers = [self._by_process[name] for name in _names_of(process.identity) if name in self._by_process]
+            # Copies of a virtual machine may have one boot id and equal pids.
+            numbers = [number for number in numbers if not self.known[number].ref.is_elsewhere(snapshot.ref)]
             found.update(dict.fromkeys(numbers))
             if not numbers:
-                for key in _keys_of(process):
+                for key in self._keys_of(process):
                     others = self._by_rule.get(key, ())
                     found.update(dict.fromkeys(n for n in others if self._may_be_over(self.known[n], snapshot.ref, last_seen)))
         return sorted(found)
@@ -206,9 +222,9 @@ class _Services:
     @staticmethod
     def _may_be_over(service: _Service, ref: SnapshotRef, last_seen: Mapping[ProcessIdentity, int]) -> bool:
         """Whether its process may have ended by then, or, where the snapshots are not in the order of time, not have begun."""
-        if service.host != ref.host:
+        if service.ref.host != ref.host:
             return True
-        if service.seen_us > ref.taken_at_us:
+        if service.ref.taken_at_us > ref.taken_at_us:
             return not service.process.had_started_by(ref.taken_at_us)
         return last_seen.get(service.process.identity, 0) <= ref.taken_at_us
 
@@ -218,14 +234,9 @@ def _names_of(identity: ProcessIdentity) -> list[Hashable]:
     return [identity, identity[:3]] if identity.boot_id else [identity]
 
 
-def _keys_of(process: ProcessInfo) -> list[Hashable]:
-    """What a process has in common with other incarnations of the same service."""
-    return [(number, key) for number, rule in enumerate(RULES) if (key := rule(process)) is not None]
-
-
 def _add(service: _Service, step: int, ref: SnapshotRef, capture: Capture) -> bool:
     """Note a capture; gives whether its table is still to be followed."""
-    service.process, service.host, service.seen_us = capture.process, ref.host, ref.taken_at_us
+    service.process, service.ref = capture.process, ref
     service.captures[step] = capture._replace(table=None)
     table, sums = capture.table, capture.sums
     if sums is not None:
@@ -279,7 +290,7 @@ def _history(service: _Service, refs: Sequence[SnapshotRef]) -> ServiceHistory:
     seen = sorted(service.captures)
     hosts = {refs[step].host for step in seen}
     return ServiceHistory(
-        service.host,
+        service.ref.host,
         tuple(service.incarnations),
         tuple(step for step in range(seen[0], seen[-1] + 1) if refs[step].host in hosts),
         tuple(service.captures.get(step) for step in steps),

@@ -135,3 +135,9 @@ RULES: tuple[Rule, ...] = (
     lambda p: _key(p, fold_version, p.command),
     lambda p: _key(p, fold_version, role_of(p)),
 )
+
+
+def in_any_service(process: ProcessInfo) -> Hashable:
+    """The program and its role, of whatever version and in whatever service; None pairs with nothing."""
+    program = _program(process)
+    return (fold_version(program), fold_version(role_of(process))) if program else None

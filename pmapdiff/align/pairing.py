@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from enum import StrEnum
 
 from pmapdiff.align.labels import pmap_name
-from pmapdiff.align.lineage import RULES
+from pmapdiff.align.lineage import RULES, in_any_service
 from pmapdiff.model import Capture, Mapping, ProcessInfo
 
 ProcessPair = tuple[int | None, int | None, "Match"]
@@ -26,19 +26,30 @@ class Match(StrEnum):
     GONE = "gone"
 
 
-def pair_processes(before: Sequence[ProcessInfo], after: Sequence[ProcessInfo], until_us: Sequence[int] | None = None) -> list[ProcessPair]:
+def pair_processes(
+    before: Sequence[ProcessInfo],
+    after: Sequence[ProcessInfo],
+    until_us: Sequence[int] | None = None,
+    elsewhere: Sequence[bool] | None = None,
+) -> list[ProcessPair]:
     """Positions of the processes that belong together, each process exactly once. O(n log n) in the processes.
 
     First the same process, then exec, then the next incarnation by what `RULES` have in common, the strictest first. Several workers of one
     service are paired with those of the same parent first, and then in the order of their start. `until_us` says until when, in µs since the epoch,
-    each process of `before` is known to have run, where that is known: what had started by then is not its next incarnation.
+    each process of `before` is known to have run, where that is known: what had started by then is not its next incarnation. `elsewhere` marks those
+    of `before` that ran on another host than `after`: none of them is the same process, though copies of a virtual machine have one boot id and
+    equal pids. Such a one is at last paired with the same program and role in whatever service, which need not be called the same there.
     """
     pairing = _Pairing(before, after, until_us)
-    pairing.take(Match.SAME, ([p.identity for p in before], [p.identity for p in after]))
-    incarnations = tuple([p.identity[:3] if p.identity.boot_id else None for p in side] for side in (before, after))
-    pairing.take(Match.EXEC, (incarnations[0], incarnations[1]))
+    here = [not apart for apart in elsewhere or [False] * len(before)]
+    pairing.take(Match.SAME, ([p.identity if known else None for p, known in zip(before, here, strict=True)], [p.identity for p in after]))
+    ours = [p.identity[:3] if p.identity.boot_id and known else None for p, known in zip(before, here, strict=True)]
+    pairing.take(Match.EXEC, (ours, [p.identity[:3] if p.identity.boot_id else None for p in after]))
     if all(pairing.open):
         pairing.take_restarted()
+    if all(pairing.open) and not all(here):
+        of_others = [None if known else in_any_service(p) for p, known in zip(before, here, strict=True)]
+        pairing.take(Match.RESTARTED, (of_others, [in_any_service(p) for p in after]))
     return pairing.pairs + [(i, None, Match.GONE) for i in pairing.open[0]] + [(None, j, Match.NEW) for j in pairing.open[1]]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,14 +31,14 @@ class Span(NamedTuple):
     since: str | None = None
     until: str | None = None
 
-    def moments_us(self, store: Store) -> tuple[int | None, int | None]:
-        """Both ends in µs since the epoch. Raises NotFoundError, UsageError."""
-        since, until = (None if text is None else store.moment(argument_text(text)) for text in self)
+    def moments_us(self, store: Store, wanted: ProcessFilter) -> tuple[int | None, int | None]:
+        """Both ends in µs since the epoch; snapshots are of the wanted hosts. Raises NotFoundError, UsageError."""
+        since, until = (None if text is None else store.moment(argument_text(text), wanted) for text in self)
         return since, until
 
     def refs(self, store: Store, wanted: ProcessFilter) -> list[SnapshotRef]:
         """The snapshots in it that hold a wanted process, the oldest first."""
-        return store.refs(*self.moments_us(store), wanted)
+        return store.refs(*self.moments_us(store, wanted), wanted)
 
 
 def classifier_of(path: str | None) -> Classifier:
@@ -70,14 +71,13 @@ def find_history(
     """
     from pmapdiff.align import trace
     from pmapdiff.report.regions import RegionFilter
-    from pmapdiff.store import ProcessFilter
 
     if family is not None and family not in classifier.families:
         raise UsageError(f"--family {printable(family)}: one of {', '.join(classifier.families)}")
     name = wanted.name
     regions = RegionFilter(region, family, None)
     if name is not None and not store.has_process(wanted):
-        wanted, regions = ProcessFilter(wanted.pids), RegionFilter(region, family, name)
+        wanted, regions = replace(wanted, name=None), RegionFilter(region, family, name)
     refs = span.refs(store, wanted)
     found = regions.apply(trace(counted(store.walk(refs, wanted), len(refs)), store.last_seen(wanted), classifier=classifier))
     if not found.services:
@@ -126,16 +126,15 @@ def follow(store: Store, wanted: ProcessFilter, span: Span, *, kills: Sequence[O
     time.
     """
     from pmapdiff.align import trace
-    from pmapdiff.store import ProcessFilter
 
-    since_us, until_us = span.moments_us(store)
+    since_us, until_us = span.moments_us(store, wanted)
     if until_us is None:
         until_us = max((kill.time_us for kill in kills if kill.time_us is not None), default=None)
     loaded = wanted
     if wanted.pids and store.refs(since_us, until_us, wanted):
         # Whoever asks for a process asks for what it was before a restart, too, and how others of its program did.
         names = sorted({re.escape(known.process.name) for known in store.processes(wanted)})
-        loaded = ProcessFilter(name=f"^({'|'.join(names)})$")
+        loaded = replace(wanted, pids=frozenset(), name=f"^({'|'.join(names)})$")
     refs = store.refs(since_us, until_us, loaded)
     history = trace(counted(store.walk(refs, loaded), len(refs)), store.last_seen(loaded), classifier=classifier)
     if not history.services:

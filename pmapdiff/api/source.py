@@ -48,13 +48,16 @@ class Source:
         self._partial = partial
         self._store: Store | None = None
 
-    def load(self, *texts: str) -> list[Snapshot]:
+    def load(self, *texts: str, of_one_host: bool = False) -> list[Snapshot]:
         """The snapshots that these WHENs mean, with the tables of the wanted processes.
 
         A path, or the name of a file that is no number, keyword or time, is a saved file, and "-" is standard input. A snapshot may hold none of the
-        wanted processes. Raises NotFoundError.
+        wanted processes. Raises NotFoundError; and UsageError if one of several, or one that has to be `of_one_host`, could be of any host.
         """
         found = [self._load_file(text) if self.is_file(text) else self._resolve(text) for text in texts]
+        named = {argument_text(text): item for text, item in zip(texts, found, strict=True) if isinstance(item, SnapshotRef)}
+        if self._store is not None and (of_one_host or len(texts) > 1):
+            self._store.demand_one_host(named, self._wanted)
         refs = [item for item in found if isinstance(item, SnapshotRef)]
         loaded = iter(self._store.load_all(refs, self._wanted) if self._store is not None else ())
         return [next(loaded) if isinstance(item, SnapshotRef) else item for item in found]
@@ -66,7 +69,7 @@ class Source:
 
     def demand(self, *snapshots: Snapshot) -> None:
         """Raise NotFoundError if none of these snapshots holds a wanted process."""
-        if not self._wanted.everything and not any(snapshot.captures for snapshot in snapshots):
+        if not self._wanted.every_process and not any(snapshot.captures for snapshot in snapshots):
             names = " nor ".join(f"snapshot {s.ref.id}" if s.ref.id is not None else printable(s.ref.source) for s in snapshots)
             has = f"neither {names} has a" if len(snapshots) > 1 else f"{names} has no"
             raise NotFoundError(f"{has} process that matches {self._wanted.describe()}")

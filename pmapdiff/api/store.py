@@ -7,16 +7,15 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from pathlib import PurePath
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, overload
 
 from pmapdiff import store as database
-from pmapdiff.api.look import DEFAULT_WITHIN, Span, classifier_of, find_growth, find_history
+from pmapdiff.api.asked import Hosts, Pids, When, filter_of, kills_of, span_of, words_of
+from pmapdiff.api.look import DEFAULT_WITHIN, classifier_of, find_growth, find_history
 from pmapdiff.api.results import Diff, History, Leaks, Processes, Series, Snapshots, Table, Tables
 from pmapdiff.api.source import Progress, Source
 from pmapdiff.errors import NotFoundError, PmapdiffWarning, UsageError
-from pmapdiff.model import Snapshot, SnapshotRef
+from pmapdiff.model import Snapshot
 from pmapdiff.report import View
 from pmapdiff.report.shape import by_growth
 from pmapdiff.report.words import process_title
@@ -27,20 +26,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pmapdiff.api.report import Report
-    from pmapdiff.model.oom import OomKill
 
-When: TypeAlias = "str | int | datetime | PurePath | SnapshotRef"
-"""A snapshot, in the words of the command line (`"latest"`, `"2h ago"`, a label, the path of a saved file), by its number, by a time (the last
-snapshot at or before it), as a path, or as what `snapshots` gave."""
-Pids: TypeAlias = "int | Iterable[int] | None"
 _TOLD = 5
 
 
 class Store:
     """A store that is only read. Use `open`; in a `with` block it is closed at the end.
 
-    `pid` (one or several) and `name` (a regular expression) choose processes wherever they can be given, as `--pid` and `--name` do. `buckets` is a
-    file of rules for families of one's own. `partial` and `input_format` are about saved files, as the options are.
+    `pid` (one or several) and `name` (a regular expression) choose processes wherever they can be given, as `--pid` and `--name` do, and `host` (a
+    name or a pattern, or several) hosts, as `--host` does. `buckets` is a file of rules for families of one's own. `partial` and `input_format` are
+    about saved files, as the options are.
     """
 
     def __init__(self, location: str | os.PathLike[str] | None = None) -> None:
@@ -64,13 +59,13 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def snapshots(self, limit: int | None = None) -> Snapshots:
+    def snapshots(self, limit: int | None = None, *, host: Hosts = None) -> Snapshots:
         """The newest snapshots, all of them without a limit, the oldest first."""
-        return Snapshots(self._database().snapshots(limit))
+        return Snapshots(self._database().snapshots(limit, filter_of(None, None, host)))
 
-    def processes(self, *, pid: Pids = None, name: str | None = None) -> Processes:
+    def processes(self, *, pid: Pids = None, name: str | None = None, host: Hosts = None) -> Processes:
         """The processes that have a table, those that grew most first."""
-        return Processes(sorted(self._database().processes(_filter(pid, name)), key=by_growth))
+        return Processes(sorted(self._database().processes(filter_of(pid, name, host)), key=by_growth))
 
     def tables(
         self,
@@ -78,12 +73,13 @@ class Store:
         *,
         pid: Pids = None,
         name: str | None = None,
+        host: Hosts = None,
         buckets: str | None = None,
         partial: bool = False,
         input_format: str | None = None,
     ) -> Tables:
         """The mapping tables of a snapshot or a saved file. Raises NotFoundError if it has none of a wanted process."""
-        wanted = _filter(pid, name)
+        wanted = filter_of(pid, name, host)
         (snapshot,) = self._load(wanted, (when,), partial, input_format)
         return Tables(snapshot, View(by="mapping", classifier=classifier_of(buckets)))
 
@@ -93,12 +89,13 @@ class Store:
         *,
         pid: Pids = None,
         name: str | None = None,
+        host: Hosts = None,
         buckets: str | None = None,
         partial: bool = False,
         input_format: str | None = None,
     ) -> Table:
         """The mapping table of one process. Raises NotFoundError if there is none, UsageError if it could be that of several."""
-        found = self.tables(when, pid=pid, name=name, buckets=buckets, partial=partial, input_format=input_format)
+        found = self.tables(when, pid=pid, name=name, host=host, buckets=buckets, partial=partial, input_format=input_format)
         if len(found) == 1:
             return found[0]
         if not found:
@@ -117,6 +114,7 @@ class Store:
         *,
         pid: Pids = ...,
         name: str | None = ...,
+        host: Hosts = ...,
         same: bool | None = ...,
         buckets: str | None = ...,
         partial: bool = ...,
@@ -132,6 +130,7 @@ class Store:
         *more: When,
         pid: Pids = ...,
         name: str | None = ...,
+        host: Hosts = ...,
         same: bool | None = ...,
         buckets: str | None = ...,
         partial: bool = ...,
@@ -145,6 +144,7 @@ class Store:
         *more: When,
         pid: Pids = None,
         name: str | None = None,
+        host: Hosts = None,
         same: bool | None = None,
         buckets: str | None = None,
         partial: bool = False,
@@ -155,7 +155,7 @@ class Store:
         `same` says of saved files whether they are moments of one process (`--same`) or not (`--restarted`). Raises NotFoundError.
         """
         classifier = classifier_of(buckets)
-        snapshots = self._load(_filter(pid, name), (before, after, *more), partial, input_format)
+        snapshots = self._load(filter_of(pid, name, host), (before, after, *more), partial, input_format)
         view = View(classifier=classifier)
         if more:
             from pmapdiff.align import trace
@@ -172,13 +172,14 @@ class Store:
         family: str | None = None,
         pid: Pids = None,
         name: str | None = None,
+        host: Hosts = None,
         since: When | None = None,
         until: When | None = None,
         buckets: str | None = None,
     ) -> History:
         """Regions over time: one (`[heap]`, an address, an id), those of a family, or all. Raises NotFoundError if there is none."""
         classifier = classifier_of(buckets)
-        wanted, span = _filter(pid, name), _span(since, until)
+        wanted, span = filter_of(pid, name, host), span_of(since, until)
         found = find_history(self._database(), wanted, span, region=region, family=family, classifier=classifier, counted=_uncounted)
         return History(found, View(classifier=classifier))
 
@@ -187,6 +188,7 @@ class Store:
         *,
         pid: Pids = None,
         name: str | None = None,
+        host: Hosts = None,
         since: When | None = None,
         until: When | None = None,
         family: str | None = None,
@@ -198,11 +200,11 @@ class Store:
         classifier = classifier_of(buckets)
         found = find_growth(
             self._database(),
-            _filter(pid, name),
-            _span(since, until),
+            filter_of(pid, name, host),
+            span_of(since, until),
             family=family,
             within=within,
-            kills=_kills(oom_log),
+            kills=kills_of(oom_log),
             classifier=classifier,
             counted=_uncounted,
         )
@@ -213,6 +215,7 @@ class Store:
         *whens: When,
         pid: Pids = None,
         name: str | None = None,
+        host: Hosts = None,
         since: When | None = None,
         until: When | None = None,
         within: str = DEFAULT_WITHIN,
@@ -228,15 +231,15 @@ class Store:
         from pmapdiff.api.story import content_without_names, find_story
         from pmapdiff.report.visual.build import content_of
 
-        wanted, rules = _filter(pid, name), list(redact_rules)
+        wanted, rules = filter_of(pid, name, host), list(redact_rules)
         story = find_story(
             self._database,
             Source(self._database, wanted, say=_warn, progress=_no_progress, form=input_format, partial=partial),
-            [_words(when) for when in whens],
+            [words_of(when) for when in whens],
             wanted,
-            _span(since, until),
+            span_of(since, until),
             within=within,
-            kills=_kills(oom_log),
+            kills=kills_of(oom_log),
             classifier=classifier_of(buckets),
             counted=_uncounted,
         )
@@ -264,7 +267,7 @@ class Store:
 
     def _load(self, wanted: ProcessFilter, whens: Iterable[When], partial: bool, form: str | None) -> list[Snapshot]:
         source = Source(self._database, wanted, say=_warn, progress=_no_progress, form=form, partial=partial)
-        found = source.load(*map(_words, whens))
+        found = source.load(*map(words_of, whens))
         source.demand(*found)
         return found
 
@@ -287,6 +290,7 @@ def compare(
     *,
     pid: Pids = ...,
     name: str | None = ...,
+    host: Hosts = ...,
     same: bool | None = ...,
     partial: bool = ...,
     input_format: str | None = ...,
@@ -300,6 +304,7 @@ def compare(
     *more: When,
     pid: Pids = ...,
     name: str | None = ...,
+    host: Hosts = ...,
     same: bool | None = ...,
     partial: bool = ...,
     input_format: str | None = ...,
@@ -311,55 +316,30 @@ def compare(
     *more: When,
     pid: Pids = None,
     name: str | None = None,
+    host: Hosts = None,
     same: bool | None = None,
     partial: bool = False,
     input_format: str | None = None,
 ) -> Diff | Series:
     """What changed between two saved files, or snapshots of the store that the commands use: `Store.compare`. Raises NotFoundError, FormatError."""
     with Store() as store:
-        return store.compare(before, after, *more, pid=pid, name=name, same=same, partial=partial, input_format=input_format)
+        return store.compare(before, after, *more, pid=pid, name=name, host=host, same=same, partial=partial, input_format=input_format)
 
 
-def tables(when: When, *, pid: Pids = None, name: str | None = None, partial: bool = False, input_format: str | None = None) -> Tables:
+def tables(
+    when: When, *, pid: Pids = None, name: str | None = None, host: Hosts = None, partial: bool = False, input_format: str | None = None
+) -> Tables:
     """The mapping tables in a saved file, or in a snapshot of the store that the commands use: `Store.tables`. Raises NotFoundError, FormatError."""
     with Store() as store:
-        return store.tables(when, pid=pid, name=name, partial=partial, input_format=input_format)
+        return store.tables(when, pid=pid, name=name, host=host, partial=partial, input_format=input_format)
 
 
-def table(when: When, *, pid: Pids = None, name: str | None = None, partial: bool = False, input_format: str | None = None) -> Table:
+def table(
+    when: When, *, pid: Pids = None, name: str | None = None, host: Hosts = None, partial: bool = False, input_format: str | None = None
+) -> Table:
     """The mapping table of one process in a saved file or snapshot: `Store.table`. Raises NotFoundError, FormatError, UsageError."""
     with Store() as store:
-        return store.table(when, pid=pid, name=name, partial=partial, input_format=input_format)
-
-
-def _words(when: When) -> str:
-    """A WHEN as the command line has it."""
-    if isinstance(when, SnapshotRef):
-        if when.id is None:
-            raise UsageError(f"{printable(when.source)} is in no store: give its path")
-        return str(when.id)
-    if isinstance(when, datetime):
-        return when.isoformat()
-    if isinstance(when, PurePath):
-        # A file may be called "latest".
-        return os.path.join(os.curdir, when)
-    return str(when)
-
-
-def _span(since: When | None, until: When | None) -> Span:
-    return Span(*(None if when is None else _words(when) for when in (since, until)))
-
-
-def _kills(oom_log: str | os.PathLike[str] | None) -> list[OomKill]:
-    if oom_log is None:
-        return []
-    from pmapdiff.formats.oom_report import read_oom_log
-
-    return read_oom_log(os.fspath(oom_log))
-
-
-def _filter(pid: Pids, name: str | None) -> ProcessFilter:
-    return ProcessFilter(frozenset(() if pid is None else (pid,) if isinstance(pid, int) else pid), name)
+        return store.table(when, pid=pid, name=name, host=host, partial=partial, input_format=input_format)
 
 
 def _warn(text: str) -> None:

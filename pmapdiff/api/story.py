@@ -77,7 +77,9 @@ def story_between(
     store: Store, wanted: ProcessFilter, first: str, last: str, *, within: str, kills: Sequence[OomKill], classifier: Classifier, counted: Counted
 ) -> Story:
     """The same of all snapshots from one to another, which are those that are compared. Raises UsageError, NotFoundError."""
-    refs = sorted((store.resolve(text, wanted) for text in (first, last)), key=lambda ref: (ref.taken_at_us, ref.id or 0))
+    named = {text: store.resolve(text, wanted) for text in (first, last)}
+    store.demand_one_host(named, wanted)
+    refs = sorted((named[first], named[last]), key=lambda ref: (ref.taken_at_us, ref.id or 0))
     span = Span(*(format_moment_utc(ref.taken_at_us) for ref in refs))
     found = story_of_range(store, wanted, span, within=within, kills=kills, classifier=classifier, counted=counted)
     return replace(found, comparison=_compared(store, refs, wanted, classifier))

@@ -33,7 +33,8 @@ class Source:
     def stamp(self) -> tuple[int, int | None]:
         """What is another one when snapshots came or were pruned: how many there are, and the latest of them. Costs two small queries."""
         try:
-            return self.store.count_snapshots(), self.store.resolve("latest").id
+            of_hosts = self.wanted.of_hosts
+            return self.store.count_snapshots(of_hosts), self.store.resolve("latest", of_hosts).id
         except NotFoundError:
             return 0, None
 

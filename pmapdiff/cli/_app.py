@@ -23,7 +23,7 @@ from pmapdiff.text import argument_text
 
 if TYPE_CHECKING:
     from pmapdiff.report import View
-    from pmapdiff.store import Store
+    from pmapdiff.store import ProcessFilter, Store
     from pmapdiff.store.prune import Retention
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ PidOption = Annotated[list[int] | None, typer.Option("--pid", "-p", metavar="PID
 NameOption = Annotated[
     str | None, typer.Option("--name", "-n", metavar="REGEX", help="Only processes whose name or program this regular expression is found in.")
 ]
+HostOption = Annotated[list[str] | None, typer.Option("--host", metavar="HOST", help="Only of this host, or of hosts like web*; may be repeated.")]
 SortOption = Annotated[str | None, typer.Option("--sort", metavar="KEY", help="size, rss, pss, dirty, anonymous, swap, footprint, name or address.")]
 TopOption = Annotated[int | None, typer.Option("--top", metavar="N", min=0, help="At most N rows; 0 for all.")]
 
@@ -166,6 +167,13 @@ def command(
         return run
 
     return add
+
+
+def chosen(host: list[str] | None, pid: list[int] | None = None, name: str | None = None) -> ProcessFilter:
+    """What --host, --pid and --name say. Raises UsageError."""
+    from pmapdiff.store import ProcessFilter
+
+    return ProcessFilter(frozenset(pid or ()), name, frozenset(map(argument_text, host or ())))
 
 
 def retention_of(keep_all: str | None, keep_hourly: str | None, keep_daily: str | None, keep_last: int | None, max_size: str | None) -> Retention:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmapdiff.cli._app import BucketsOption, Global, NameOption, PidOption, command
+from pmapdiff.cli._app import BucketsOption, Global, HostOption, NameOption, PidOption, chosen, command
 from pmapdiff.cli._leaks import SinceOption, UntilOption, look
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import printable
@@ -33,6 +33,7 @@ def browse(
     context: typer.Context,
     pid: PidOption = None,
     name: NameOption = None,
+    host: HostOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new snapshots as they are recorded.")] = False,
@@ -49,10 +50,10 @@ def browse(
         raise UsageError(f"browse needs Textual ({error}): pip install 'pmapdiff[tui]'") from None
     from pmapdiff.api.look import Span, classifier_of
     from pmapdiff.browse.source import MOST_SNAPSHOTS, Source
-    from pmapdiff.store import ProcessFilter, sqlite_path
+    from pmapdiff.store import sqlite_path
 
     options: Global = context.obj
-    wanted = ProcessFilter(frozenset(pid or ()), name)
+    wanted = chosen(host, pid, name)
     classifier = classifier_of(buckets)
     store = options.open_store()
     place = ""
@@ -65,7 +66,7 @@ def browse(
             # There are not so many.
             if not follow:
                 store.resolve("latest", wanted)
-    since_us, until_us = Span(since, until).moments_us(store)
+    since_us, until_us = Span(since, until).moments_us(store, wanted)
     path = sqlite_path(store.location)
     source = Source(store, wanted, since_us, until_us, classifier)
     verdicts = partial(judge, options.location, wanted, since, until, buckets)

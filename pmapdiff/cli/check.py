@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import BucketsOption, NameOption, PidOption, command, screen_view
+from pmapdiff.cli._app import BucketsOption, HostOption, NameOption, PidOption, chosen, command, screen_view
 from pmapdiff.cli._leaks import FamilyOption, SinceOption, UntilOption, WithinOption, look
 
 
@@ -32,6 +32,7 @@ def check(
     family: FamilyOption = None,
     pid: PidOption = None,
     name: NameOption = None,
+    host: HostOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     within: WithinOption = "90d",
@@ -43,13 +44,12 @@ def check(
     """
     from pmapdiff.report import write_report
     from pmapdiff.report.check import Check, Limits
-    from pmapdiff.store import ProcessFilter
     from pmapdiff.units import parse_count_growth, parse_growth_kib
 
     limits = Limits(
         None if max_growth is None else parse_growth_kib(max_growth), None if max_mappings_growth is None else parse_count_growth(max_mappings_growth)
     )
-    wanted = ProcessFilter(frozenset(pid or ()), name)
+    wanted = chosen(host, pid, name)
     found = Check(look(context.obj, wanted, since, until, family=family, within=within, buckets=buckets), limits, family)
     write_report("check", "nagios", found, screen_view(), sys.stdout)
     if found.found():

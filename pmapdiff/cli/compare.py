@@ -10,10 +10,12 @@ import typer
 from pmapdiff.cli._app import (
     BucketsOption,
     ExplainOption,
+    HostOption,
     NameOption,
     PidOption,
     SortOption,
     TopOption,
+    chosen,
     command,
     parse_threshold,
     screen_view,
@@ -39,6 +41,7 @@ def compare(
     when: Annotated[list[str], typer.Argument(metavar="T1 T2", help="The earlier WHEN and the later one; of more, each gets a column.")],
     pid: PidOption = None,
     name: NameOption = None,
+    host: HostOption = None,
     by: Annotated[str, typer.Option("--by", metavar="WHAT", help="region, family or process.")] = "region",
     form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv or markdown.")] = "text",
     sort: SortOption = None,
@@ -65,7 +68,6 @@ def compare(
     from pmapdiff.report import check_by, write_report
     from pmapdiff.report.regions import found_change
     from pmapdiff.report.shape import found_changes
-    from pmapdiff.store import ProcessFilter
 
     check_by("compare", by)
     if len(when) < 2:
@@ -78,7 +80,7 @@ def compare(
         raise UsageError("--explain is about two snapshots: give two")
     classifier = classifier_of(buckets)
     view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top, explain=explain, classifier=classifier)
-    source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name), form=input_form, partial=partial)
+    source = Source(context.obj, chosen(host, pid, name), form=input_form, partial=partial)
     snapshots = source.load(*when)
     source.demand(*snapshots)
     alike = True if same else False if restarted else None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import Global, app, command
+from pmapdiff.cli._app import Global, HostOption, app, chosen, command
 from pmapdiff.errors import StoreError
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, format_moment_local, plural
@@ -19,10 +19,10 @@ app.add_typer(group, name="db", epilog="\b\nExample:\n  pmapdiff db info")
 
 
 @command("info", "pmapdiff --db sample_snapshots/redis.db db info", group)
-def info(context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def info(context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False, host: HostOption = None) -> None:
     """Say where the store is, how large it is and what it spans."""
     options: Global = context.obj
-    facts = options.open_store().info()
+    facts = options.open_store().info(chosen(host))
     if as_json:
         import json
 
@@ -36,6 +36,7 @@ def info(context: typer.Context, as_json: Annotated[bool, typer.Option("--json",
         ("store", printable(facts["location"])),
         ("schema", facts["schema"]),
         ("size", f"{format_kib(size // 1024)}{per_sample}" if size is not None else "-"),
+        ("hosts", f"{facts['hosts']:,}"),
         ("snapshots", f"{facts['snapshots']:,}, {span}"),
         ("processes", f"{facts['processes']:,}"),
         ("captures", f"{facts['captures']:,}, {samples:,} mapping samples in {facts['usage_rows']:,} usage rows"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmapdiff.cli._app import BucketsOption, Global, NameOption, PidOption, command
+from pmapdiff.cli._app import BucketsOption, Global, HostOption, NameOption, PidOption, chosen, command
 from pmapdiff.cli._output import STANDARD_OUTPUT, opened_output
 from pmapdiff.cli._progress import counted_snapshots
 from pmapdiff.cli._when import InputFormOption, PartialOption, Source
@@ -44,6 +44,7 @@ def export(
     until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Up to this snapshot or time.")] = None,
     pid: PidOption = None,
     name: NameOption = None,
+    host: HostOption = None,
     table: Annotated[
         str | None, typer.Option("--table", metavar="TABLE", help="mappings, processes or snapshots: what a row is.  [default: mappings]")
     ] = None,
@@ -69,9 +70,8 @@ def export(
     """
     from pmapdiff.api.look import classifier_of
     from pmapdiff.report import View
-    from pmapdiff.store import ProcessFilter
 
-    wanted = ProcessFilter(frozenset(pid or ()), name)
+    wanted = chosen(host, pid, name)
     view = View(classifier=classifier_of(buckets))
     source = Source(context.obj, wanted, form=input_form, partial=partial)
     if when and (since is not None or until is not None):
@@ -123,7 +123,8 @@ def _range(options: Global, since: str | None, until: str | None, wanted: Proces
     if not refs and since is None and until is None and wanted.everything:
         raise NotFoundError("the store is empty: make a snapshot with `pmapdiff record`")
     if not refs:
-        what = "" if wanted.everything else f" with a process that matches {wanted.describe()}"
+        of_what = "of" if wanted.every_process else "with a process that matches"
+        what = "" if wanted.everything else f" {of_what} {wanted.describe()}"
         raise NotFoundError(f"there is no snapshot{what} in this time: see `pmapdiff snapshots` and `pmapdiff processes`")
     return store.walk(refs, wanted, tables=tables), len(refs)
 
@@ -133,7 +134,7 @@ def _given(source: Source, when: list[str], wanted: ProcessFilter) -> Iterator[S
     without = []
     for text in when:
         for snapshot in source.load(text):
-            if snapshot.captures or wanted.everything:
+            if snapshot.captures or wanted.every_process:
                 yield snapshot
             else:
                 without.append(snapshot)
@@ -155,7 +156,8 @@ def _write_metrics(source: Source, when: str, wanted: ProcessFilter, output: str
     from pmapdiff.report import write_report
     from pmapdiff.report.openmetrics import Metrics
 
-    (snapshot,) = source.load(when)
+    # A file that is written again and again must not be about another host each time.
+    (snapshot,) = source.load(when, of_one_host=True)
     source.demand(snapshot)
     with opened_output(output, _READABLE_BY_ALL) as out:
         write_report("metrics", "openmetrics", Metrics(snapshot, wanted.describe()), view, out)

@@ -7,16 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import (
-    BucketsOption,
-    Global,
-    PidOption,
-    SortOption,
-    TopOption,
-    command,
-    parse_threshold,
-    screen_view,
-)
+from pmapdiff.cli._app import BucketsOption, Global, HostOption, PidOption, SortOption, TopOption, chosen, command, parse_threshold, screen_view
 from pmapdiff.cli._progress import counted_snapshots
 
 
@@ -44,6 +35,7 @@ def history(
         ),
     ] = None,
     pid: PidOption = None,
+    host: HostOption = None,
     since: Annotated[str | None, typer.Option("--since", metavar="WHEN", help="From this snapshot or time on.")] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="WHEN", help="Up to this snapshot or time.")] = None,
     by: Annotated[str, typer.Option("--by", metavar="WHAT", help="region or family.")] = "region",
@@ -61,14 +53,13 @@ def history(
     """
     from pmapdiff.api.look import Span, classifier_of, find_history
     from pmapdiff.report import check_by, write_report
-    from pmapdiff.store import ProcessFilter
 
     check_by("history", by)
     options: Global = context.obj
     view = screen_view(by=by, sort=sort, threshold_kib=parse_threshold(threshold), top=top)
     found = find_history(
         options.open_store(),
-        ProcessFilter(frozenset(pid or ()), name),
+        chosen(host, pid, name),
         Span(since, until),
         region=region,
         family=family,

@@ -56,7 +56,7 @@ def import_(
     """
     from pmapdiff.formats.combine import combine
     from pmapdiff.formats.saved import moments_of
-    from pmapdiff.model import Snapshot, SnapshotRef
+    from pmapdiff.model import IMPORTED, Snapshot, SnapshotRef
 
     label = None if label is None else check_label(label)
     at_us, every_us = _moment_us(at), None if every is None else int(parse_duration(every) * 1e6)
@@ -72,7 +72,7 @@ def import_(
             taken_at_us = moment.taken_at_us if at_us is None else at_us
             if every_us is not None:
                 taken_at_us = first_us + number * every_us
-            whose = argument_text(host) if host is not None else moment.host or "imported"
+            whose = argument_text(host) if host is not None else moment.host or IMPORTED
             taken.append(Snapshot(SnapshotRef(None, taken_at_us, whose, label, argument_text(moment.source)), moment.captures))
         progress.draw(f"storing {plural(len(combined), 'table')}")
         refs = options.open_store(write=True).write_all(taken)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import BucketsOption, NameOption, PidOption, TopOption, command, screen_view
+from pmapdiff.cli._app import BucketsOption, HostOption, NameOption, PidOption, TopOption, chosen, command, screen_view
 from pmapdiff.cli._leaks import FamilyOption, SinceOption, UntilOption, WithinOption, look
 from pmapdiff.errors import UsageError
 
@@ -29,6 +29,7 @@ def leaks(
     until: UntilOption = None,
     pid: PidOption = None,
     name: NameOption = None,
+    host: HostOption = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="All processes of the store, as without --pid and --name.")] = False,
     family: FamilyOption = None,
     within: WithinOption = "90d",
@@ -45,11 +46,10 @@ def leaks(
     Services are followed through restarts. Growth that fills the memory only later than --within is told, but not urgent.
     """
     from pmapdiff.report import write_report
-    from pmapdiff.store import ProcessFilter
 
     if everything and (pid or name is not None):
         raise UsageError(f"--all and {'--pid' if pid else '--name'} contradict each other: give one of them")
-    wanted = ProcessFilter(frozenset(pid or ()), name)
+    wanted = chosen(host, pid, name)
     kills = []
     if oom_log is not None:
         from pmapdiff.formats.oom_report import read_oom_log

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import Global, NameOption, PidOption, command, screen_view
+from pmapdiff.cli._app import Global, HostOption, NameOption, PidOption, chosen, command, screen_view
 from pmapdiff.errors import UsageError
 
 _SHOWN = 40
@@ -24,6 +24,7 @@ def processes(
     context: typer.Context,
     pid: PidOption = None,
     name: NameOption = None,
+    host: HostOption = None,
     sort: Annotated[str, typer.Option("--sort", metavar="KEY", help=f"{', '.join(_SORTS[:-1])} or {_SORTS[-1]}.")] = "growth",
     top: Annotated[int | None, typer.Option("--top", metavar="N", min=0, help=f"At most N rows, 0 for all. Default: {_SHOWN} as text.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json or csv.")] = "text",
@@ -32,7 +33,7 @@ def processes(
     from pmapdiff.report import write_report
     from pmapdiff.report.shape import by_growth
     from pmapdiff.report.table import ALL
-    from pmapdiff.store import ProcessFilter, ProcessSummary
+    from pmapdiff.store import ProcessSummary
     from pmapdiff.units import plural
 
     if sort not in _SORTS:
@@ -51,7 +52,7 @@ def processes(
         return by_growth(row)
 
     options: Global = context.obj
-    found = sorted(options.open_store().processes(ProcessFilter(frozenset(pid or ()), name)), key=key)
+    found = sorted(options.open_store().processes(chosen(host, pid, name)), key=key)
     limit = (_SHOWN if form == "text" else 0) if top is None else top
     write_report("processes", form, found[:limit] if limit else found, screen_view(), sys.stdout)
     if form == "text" and 0 < limit < len(found):

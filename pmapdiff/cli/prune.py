@@ -9,11 +9,13 @@ import typer
 
 from pmapdiff.cli._app import (
     Global,
+    HostOption,
     KeepAllOption,
     KeepDailyOption,
     KeepHourlyOption,
     KeepLastOption,
     MaxSizeOption,
+    chosen,
     command,
     retention_of,
 )
@@ -42,6 +44,7 @@ def prune(
     label: Annotated[
         str | None, typer.Option("--label", "-l", metavar="TEXT", help="Of the snapshots with this label; they are kept otherwise.")
     ] = None,
+    host: HostOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which snapshots would go.")] = False,
 ) -> None:
     """Remove the snapshots that no --keep rule keeps, and give their space back.
@@ -55,24 +58,25 @@ def prune(
     options: Global = context.obj
     # Opening to write would make a store where there is none.
     store = options.open_store()
-    text = None if label is None else argument_text(label)
+    text, wanted = None if label is None else argument_text(label), chosen(host)
+    of_hosts = f" of {wanted.describe()}" if wanted.hosts else ""
     if dry_run:
         if not retention.by_age:
             raise UsageError("--dry-run cannot tell how much --max-size alone would remove: add a --keep rule")
-        removed = store.prune(retention, label=text, dry_run=True).removed
-        sys.stdout.write(f"would remove {plural(len(removed), 'snapshot')}{': ' if removed else ''}{_ranges(removed)}\n")
+        removed = store.prune(retention, label=text, wanted=wanted, dry_run=True).removed
+        sys.stdout.write(f"would remove {plural(len(removed), 'snapshot')}{of_hosts}{': ' if removed else ''}{_ranges(removed)}\n")
         return
-    if text is not None and not any(row.ref.label == text for row in store.snapshots()):
-        raise NotFoundError(f"there is no snapshot with the label {text!r}")
+    if text is not None and not any(row.ref.label == text for row in store.snapshots(wanted=wanted)):
+        raise NotFoundError(f"there is no snapshot{of_hosts} with the label {text!r}")
     progress = _Progress()
     try:
-        done = store.prune(retention, label=text, progress=progress)
+        done = store.prune(retention, label=text, wanted=wanted, progress=progress)
     finally:
         progress.line.clear()
     space = ""
     if done.bytes_before is not None and done.bytes_after is not None:
         space = f", {format_kib(done.bytes_before // 1024)} became {format_kib(done.bytes_after // 1024)}"
-    sys.stdout.write(f"removed {plural(len(done.removed), 'snapshot')}{space}; {plural(store.count_snapshots(), 'snapshot')} left\n")
+    sys.stdout.write(f"removed {plural(len(done.removed), 'snapshot')}{space}; {plural(store.count_snapshots(wanted), 'snapshot')}{of_hosts} left\n")
 
 
 def _ranges(numbers: tuple[int, ...]) -> str:

@@ -96,6 +96,7 @@ def record(
     from pmapdiff.capture.budget import Budget
     from pmapdiff.capture.record import Recorder, Schedule, StopRequest
     from pmapdiff.capture.select import Selection, uid_of
+    from pmapdiff.store import ProcessFilter
 
     every_s = None if every is None else parse_duration(every)
     for_s = None if for_ is None else parse_duration(for_)
@@ -121,7 +122,8 @@ def record(
         run = _Run(stop, Schedule(every_s, count, for_s), quiet, sys.stderr if argv else sys.stdout)
         if retention is not None:
             store.check_retention(retention)
-            run.tidy = partial(store.prune, retention)
+            # Each host that records into a store tidies up after itself.
+            run.tidy = partial(store.prune, retention, wanted=ProcessFilter(hosts=frozenset([os.uname().nodename])))
         if selection is not None:
             run.series(Recorder(selection, store, label, timeout_s, budget, run.progress))
             return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmapdiff.cli._app import BucketsOption, Global, NameOption, PidOption, command
+from pmapdiff.cli._app import BucketsOption, Global, HostOption, NameOption, PidOption, chosen, command
 from pmapdiff.cli._leaks import SinceOption, UntilOption, WithinOption
 from pmapdiff.cli._output import STANDARD_OUTPUT, opened_output
 from pmapdiff.cli._progress import ProgressLine, counted_snapshots
@@ -47,6 +47,7 @@ def report(
     until: UntilOption = None,
     pid: PidOption = None,
     name: NameOption = None,
+    host: HostOption = None,
     process: Annotated[
         list[str] | None, typer.Option("--process", metavar="WHO", help="A number is as --pid, all else as --name; may be repeated.")
     ] = None,
@@ -102,7 +103,7 @@ def report(
     story = _story(
         context.obj,
         when or [],
-        _wanted(pid, name, process),
+        _wanted(host, pid, name, process),
         since,
         until,
         within=within,
@@ -128,13 +129,11 @@ def _check_outputs(paths: list[str], read: list[str]) -> None:
         seen.append(path)
 
 
-def _wanted(pid: list[int] | None, name: str | None, process: list[str] | None) -> ProcessFilter:
-    from pmapdiff.store import ProcessFilter
-
+def _wanted(host: list[str] | None, pid: list[int] | None, name: str | None, process: list[str] | None) -> ProcessFilter:
     numbers = [int(who) for who in process or () if who.isascii() and who.isdigit()]
     names = [who for who in (name, *(process or ())) if who is not None and not (who.isascii() and who.isdigit())]
     together = names[0] if len(names) == 1 else "|".join(f"(?:{each})" for each in names) or None
-    return ProcessFilter(frozenset((*(pid or ()), *numbers)), together)
+    return chosen(host, [*(pid or ()), *numbers], together)
 
 
 def _story(

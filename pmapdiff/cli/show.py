@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import BucketsOption, ExplainOption, NameOption, TopOption, command, screen_view
+from pmapdiff.cli._app import BucketsOption, ExplainOption, HostOption, NameOption, TopOption, chosen, command, screen_view
 from pmapdiff.cli._when import InputFormOption, PartialOption, Source
 from pmapdiff.errors import UsageError
 from pmapdiff.model import Snapshot, Status
@@ -34,6 +34,7 @@ def show(
     # Without its -p: here that is pmap's.
     pid: Annotated[list[int] | None, typer.Option("--pid", metavar="PID", help="Only this process; may be repeated.")] = None,
     name: NameOption = None,
+    host: HostOption = None,
     by: Annotated[str, typer.Option("--by", metavar="WHAT", help="mapping, or family: sums over all these processes.")] = "mapping",
     form: Annotated[
         str,
@@ -60,7 +61,6 @@ def show(
     """Show mapping tables as they were, with their totals."""
     from pmapdiff.api.look import classifier_of
     from pmapdiff.report import check_by, write_report
-    from pmapdiff.store import ProcessFilter
     from pmapdiff.units import parse_address_range
 
     if (show_path or quiet or address_range is not None) and not form.startswith("pmap"):
@@ -76,7 +76,7 @@ def show(
         quiet=quiet,
         address_range=None if address_range is None else parse_address_range(address_range),
     )
-    source = Source(context.obj, ProcessFilter(frozenset(pid or ()), name), form=input_form, partial=partial)
+    source = Source(context.obj, chosen(host, pid, name), form=input_form, partial=partial)
     (snapshot,) = source.load(when)
     source.demand(snapshot)
     write_report("show", form, snapshot, view, sys.stdout)

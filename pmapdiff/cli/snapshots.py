@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pmapdiff.cli._app import Global, command, screen_view
+from pmapdiff.cli._app import Global, HostOption, chosen, command, screen_view
 
 _SHOWN = 50
 
@@ -15,6 +15,7 @@ _SHOWN = 50
 @command("snapshots", "pmapdiff snapshots --top 10", order=3)
 def snapshots(
     context: typer.Context,
+    host: HostOption = None,
     top: Annotated[int | None, typer.Option("--top", metavar="N", min=0, help=f"The newest N, 0 for all. Default: {_SHOWN} as text.")] = None,
     form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json or csv.")] = "text",
 ) -> None:
@@ -26,8 +27,9 @@ def snapshots(
     options: Global = context.obj
     store = options.open_store()
     limit = (_SHOWN if form == "text" else None) if top is None else top or None
-    found = store.snapshots(limit)
+    wanted = chosen(host)
+    found = store.snapshots(limit, wanted)
     write_report("snapshots", form, found, screen_view(), sys.stdout)
-    total = store.count_snapshots()
+    total = store.count_snapshots(wanted)
     if form == "text" and len(found) < total:
         sys.stdout.write(f"{plural(total - len(found), 'older snapshot')} not shown: {ALL}\n")

@@ -121,13 +121,13 @@ class _Job:
 
     def _bring(self) -> None:
         from pmapdiff.api.look import Span
-        from pmapdiff.store import Store
+        from pmapdiff.store import ProcessFilter, Store
         from pmapdiff.store.sync import sync
 
         # First what there must be: nothing is made for nothing.
         source = Store.open(self.other) if self.pull else self.options.open_store()
         target = self.options.open_store(write=True) if self.pull else Store.open(self.other, write=True)
-        since_us, until_us = Span(self.since, self.until).moments_us(source)
+        since_us, until_us = Span(self.since, self.until).moments_us(source, ProcessFilter(hosts=frozenset(self.hosts)))
         begun = time.monotonic()
         self._done = self._to_do = 0
         self._line.restart()

@@ -27,7 +27,7 @@ from pmapdiff.align import (
 from pmapdiff.align.labels import bss_owners, display_name, same_object_name, speaker
 from pmapdiff.compare.effects import observe
 from pmapdiff.compare.result import Change, Comparison, FamilyChange, ProcessComparison
-from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, Snapshot, Totals
+from pmapdiff.model import FIGURE_INDEX, FIGURES, Capture, Figures, Mapping, MappingTable, Snapshot, SnapshotRef, Totals
 from pmapdiff.model.counters import subtract_figures, sum_figures
 from pmapdiff.model.mapping import perms_agree
 from pmapdiff.text import decode
@@ -43,8 +43,12 @@ def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = 
 
     `same` decides for tables that carry no identity (saved files) whether they are one process (True), two
     incarnations (False), or that their addresses shall tell (None). Two snapshots of one process each, of which one has no identity, are
-    compared with each other whatever they are called. `classifier` says which families to report.
+    compared with each other whatever they are called. Of two hosts no process is the same, and no address means anything: each is compared as
+    another incarnation. `classifier` says which families to report.
     """
+    elsewhere = before.ref.is_elsewhere(after.ref)
+    if elsewhere and same is None:
+        same = False
     pairs: list[tuple[Capture | None, Capture | None, Match]]
     if are_saved_tables(before.captures, after.captures):
         pairs = [(before.captures[0], after.captures[0], Match.RESTARTED)]
@@ -53,22 +57,33 @@ def compare_snapshots(before: Snapshot, after: Snapshot, *, same: bool | None = 
     judged = [match if one is None or other is None else judge_saved(match, one, other, same) for one, other, match in pairs]
     limit = after.ref.max_map_count
     compared = [compare_captures(one, other, match, classifier, limit) for (one, other, _), match in zip(pairs, judged, strict=True)]
-    compared = [
-        replace(p, unrecorded_before=True) if p.match is Match.NEW and p.process.had_started_by(before.ref.taken_at_us) else p for p in compared
-    ]
-    if before.ref.selection != after.ref.selection and after.ref.selection != "--all":
-        compared = [replace(p, unrecorded_after=True) if p.match is Match.GONE else p for p in compared]
+    compared = [_mark_unrecorded(process, before.ref, after.ref) for process in compared]
     return Comparison(before.ref, after.ref, tuple(sorted(compared, key=_weight)), classifier.families)
+
+
+def _mark_unrecorded(process: ProcessComparison, before: SnapshotRef, after: SnapshotRef) -> ProcessComparison:
+    """A process that may be in one snapshot alone because the other is of another selection, as such."""
+    unlike = before.selection != after.selection
+    if process.match is Match.NEW:
+        # On another host it may have run all the time.
+        others = unlike and before.selection != "--all"
+        ran = others if before.is_elsewhere(after) else process.process.had_started_by(before.taken_at_us)
+        return replace(process, unrecorded_before=True) if ran else process
+    gone = process.match is Match.GONE and unlike and after.selection != "--all"
+    return replace(process, unrecorded_after=True) if gone else process
 
 
 def _pair(before: Snapshot, after: Snapshot) -> list[tuple[Capture | None, Capture | None, Match]]:
     """The captures that belong together. In the order of time, whichever way they are compared: what runs is no restart of what runs."""
-    if after.ref.taken_at_us < before.ref.taken_at_us:
+    elsewhere = before.ref.is_elsewhere(after.ref)
+    at_once = before.ref.taken_at_us == after.ref.taken_at_us
+    if after.ref.taken_at_us < before.ref.taken_at_us or (elsewhere and at_once and after.ref.host < before.ref.host):
         turned = {Match.NEW: Match.GONE, Match.GONE: Match.NEW}
         return [(one, other, turned.get(match, match)) for other, one, match in _pair(after, before)]
     in_order = before.ref.host == after.ref.host and before.ref.taken_at_us < after.ref.taken_at_us
     until_us = [before.ref.taken_at_us] * len(before.captures) if in_order else None
-    positions = pair_processes([c.process for c in before.captures], [c.process for c in after.captures], until_us)
+    apart = [elsewhere] * len(before.captures)
+    positions = pair_processes([c.process for c in before.captures], [c.process for c in after.captures], until_us, apart)
     return [(None if i is None else before.captures[i], None if j is None else after.captures[j], match) for i, j, match in positions]
 
 

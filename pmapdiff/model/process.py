@@ -144,6 +144,10 @@ class Origin(NamedTuple):
     number: int
 
 
+IMPORTED = "imported"
+"""The host of saved tables that do not say where they were taken."""
+
+
 class SnapshotRef(NamedTuple):
     """Which snapshot: what every report says of it.
 
@@ -162,6 +166,15 @@ class SnapshotRef(NamedTuple):
     max_map_count: int | None = None
     mem_total_kib: int | None = None
     origin: Origin | None = None
+
+    @property
+    def known_host(self) -> str | None:
+        """Where it was taken; None for saved tables that do not say."""
+        return self.host if self.host not in ("", IMPORTED) else None
+
+    def is_elsewhere(self, other: SnapshotRef) -> bool:
+        """Whether the other one is known to be of another host."""
+        return None not in (self.known_host, other.known_host) and self.host != other.host
 
 
 class Snapshot(NamedTuple):

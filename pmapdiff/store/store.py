@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import abc
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -106,12 +107,18 @@ class Store:
         with self.reading() as connection:
             return lookup.resolve(connection, text, wanted)
 
-    def moment(self, text: str) -> int:
-        """The moment that a WHEN means, in µs since the epoch: a time as it is, else when the snapshot was taken. Raises NotFoundError."""
-        from pmapdiff.store.when import ByTime, parse_when
+    def demand_one_host(self, named: abc.Mapping[str, SnapshotRef], wanted: ProcessFilter = EVERYTHING) -> None:
+        """Raise UsageError if of these snapshots, by the WHENs that named them, one could as well be another host's: a rank or a time alone."""
+        with self.reading() as connection:
+            lookup.demand_one_host(connection, named, wanted)
 
-        when = parse_when(text)
-        return when.moment_us if isinstance(when, ByTime) else self.resolve(text).taken_at_us
+    def moment(self, text: str, wanted: ProcessFilter = EVERYTHING) -> int:
+        """The moment that a WHEN means, in µs since the epoch: a time as it is, else when the snapshot was taken. Raises NotFoundError.
+
+        With a filter that names hosts, snapshots of these are meant. Raises UsageError where it counts snapshots of several hosts.
+        """
+        with self.reading() as connection:
+            return lookup.moment_of(connection, text, wanted.of_hosts)
 
     def has_process(self, wanted: ProcessFilter) -> bool:
         """Whether any snapshot holds a wanted process."""
@@ -135,24 +142,30 @@ class Store:
 
     def walk(self, refs: Iterable[SnapshotRef], wanted: ProcessFilter = EVERYTHING, *, tables: bool = True) -> Iterator[Snapshot]:
         """Likewise, one after the other: for a series that is too long to be held at once; without `tables` there are totals alone."""
+        chosen = list(refs)
         with self.reading() as connection:
-            ids = None if wanted.everything else lookup.process_ids(connection, wanted)
-            yield from walk_series(connection, list(refs), ids, tables=tables)
+            ids = None if wanted.every_process else lookup.process_ids(connection, wanted)
+            hosts = set(lookup.find_hosts(connection, wanted).values()) if wanted.hosts else None
+            ours = [ref for ref in chosen if hosts is None or ref.host in hosts]
+            walked = walk_series(connection, ours, ids, tables=tables)
+            for ref in chosen:
+                yield next(walked) if hosts is None or ref.host in hosts else Snapshot(ref, ())
 
     def refs(self, since_us: int | None = None, until_us: int | None = None, wanted: ProcessFilter = EVERYTHING) -> list[SnapshotRef]:
         """The snapshots between two moments (µs since the epoch, both included) that hold a wanted process, the oldest first."""
         with self.reading() as connection:
             return lookup.find_refs(connection, since_us, until_us, wanted)
 
-    def snapshots(self, limit: int | None = None) -> list[SnapshotSummary]:
-        """The newest snapshots (all of them without a limit), oldest first."""
+    def snapshots(self, limit: int | None = None, wanted: ProcessFilter = EVERYTHING) -> list[SnapshotSummary]:
+        """The newest snapshots (all of them without a limit) of the hosts that the filter names, oldest first, with all their processes."""
         with self.reading() as connection:
-            return summarise_snapshots(connection, limit)
+            return summarise_snapshots(connection, limit, wanted)
 
-    def count_snapshots(self) -> int:
-        """The number of snapshots in the store."""
+    def count_snapshots(self, wanted: ProcessFilter = EVERYTHING) -> int:
+        """The number of snapshots of the hosts that the filter names."""
         with self.reading() as connection:
-            return int(connection.execute(select(func.count()).select_from(snapshot)).scalar_one())
+            query = lookup.of_hosts(connection, select(func.count()).select_from(snapshot), wanted)
+            return int(connection.execute(query).scalar_one())
 
     def processes(self, wanted: ProcessFilter = EVERYTHING, since_us: int | None = None, until_us: int | None = None) -> list[ProcessSummary]:
         """Every process that has a table between two moments (µs since the epoch, both included), with its totals when it was first and last seen."""
@@ -170,9 +183,17 @@ class Store:
             )
 
     def prune(
-        self, retention: Retention, *, label: str | None = None, dry_run: bool = False, progress: Callable[[int], None] = lambda _: None
+        self,
+        retention: Retention,
+        *,
+        label: str | None = None,
+        wanted: ProcessFilter = EVERYTHING,
+        dry_run: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> Pruned:
         """Remove what the retention does not keep: of the snapshots with this label, else of all recorded ones without any.
+
+        Those of hosts that the filter does not name are left alone.
 
         With `dry_run` only say what its rules about age would remove. Raises StoreError for a size that cannot be kept to.
         """
@@ -180,7 +201,8 @@ class Store:
 
         self.check_retention(retention)
         with self.reading() as connection:
-            refs = eligible((snapshot_ref(row) for row in connection.execute(snapshot_query())), label)
+            rows = connection.execute(lookup.of_hosts(connection, snapshot_query(), wanted))
+            refs = eligible(map(snapshot_ref, rows), label)
         now_us = time.time_ns() // 1000
         if dry_run:
             return Pruned(tuple(superfluous(refs, retention, now_us)), None, None)
@@ -207,14 +229,25 @@ class Store:
         names = [func.to_regclass(table.name) for table in metadata.tables.values()]
         return sum(int(size) for size in connection.execute(select(*(func.pg_total_relation_size(name) for name in names))).one())
 
-    def info(self) -> dict[str, Any]:
-        """Facts about the store: schema revision, rows, bytes, the time it spans."""
+    def info(self, wanted: ProcessFilter = EVERYTHING) -> dict[str, Any]:
+        """Facts about the store: schema revision, rows, bytes, the time it spans; rows and time of the hosts that the filter names."""
         with self.reading() as connection:
             facts: dict[str, Any] = {"location": self.location, "backend": self.engine.dialect.name, "schema": current_revision(self.engine)}
             facts["bytes"] = self._bytes(connection)
-            for name, table in (("snapshots", snapshot), ("processes", process), ("captures", capture), ("usage_rows", usage)):
-                facts[name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
-            facts["first_us"], facts["last_us"] = connection.execute(select(func.min(snapshot.c.taken_at), func.max(snapshot.c.taken_at))).one()
-            samples = select(func.sum(totals.c.mappings)).select_from(capture).join(totals, totals_of_capture())
-            facts["mapping_samples"] = int(connection.execute(samples).scalar() or 0)
+            hosts = list(lookup.find_hosts(connection, wanted))
+            facts["hosts"] = len(hosts)
+            of_snapshots, of_processes = snapshot.c.host_id.in_(hosts), process.c.host_id.in_(hosts)
+            spans = select(func.count(), func.min(snapshot.c.taken_at), func.max(snapshot.c.taken_at))
+            captures = select(func.count(), func.sum(totals.c.mappings)).select_from(capture).join(totals, totals_of_capture(), isouter=True)
+            rows = select(func.count()).select_from(usage)
+            if wanted.hosts:
+                spans = spans.where(of_snapshots)
+                captures = captures.join(snapshot, snapshot.c.id == capture.c.snapshot_id).where(of_snapshots)
+                rows = rows.join(process, process.c.id == usage.c.process_id).where(of_processes)
+            processes = select(func.count()).select_from(process)
+            facts["snapshots"], first_us, last_us = connection.execute(spans).one()
+            facts["processes"] = connection.execute(processes.where(of_processes) if wanted.hosts else processes).scalar_one()
+            facts["captures"], samples = connection.execute(captures).one()
+            facts["usage_rows"] = connection.execute(rows).scalar_one()
+            facts["first_us"], facts["last_us"], facts["mapping_samples"] = first_us, last_us, int(samples or 0)
         return facts

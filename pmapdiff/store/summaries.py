@@ -11,7 +11,7 @@ from pmapdiff.model import ProcessInfo, SnapshotRef, Status, Totals
 from pmapdiff.store.bulk import chunks
 from pmapdiff.store.filter import ProcessFilter
 from pmapdiff.store.load import CaptureReader, capture_query, snapshot_query, snapshot_ref, totals_of_capture
-from pmapdiff.store.lookup import between, process_ids
+from pmapdiff.store.lookup import between, of_hosts, process_ids
 from pmapdiff.store.schema import STATUSES, WITH_TABLE, capture, snapshot, totals
 
 
@@ -38,9 +38,9 @@ class ProcessSummary(NamedTuple):
     read_us: int | None
 
 
-def summarise_snapshots(connection: Connection, limit: int | None) -> list[SnapshotSummary]:
-    """The newest snapshots (all of them without a limit), oldest first."""
-    query = snapshot_query().order_by(snapshot.c.taken_at.desc(), snapshot.c.id.desc())
+def summarise_snapshots(connection: Connection, limit: int | None, wanted: ProcessFilter) -> list[SnapshotSummary]:
+    """The newest snapshots of the wanted hosts (all of them without a limit), oldest first."""
+    query = of_hosts(connection, snapshot_query().order_by(snapshot.c.taken_at.desc(), snapshot.c.id.desc()), wanted)
     refs = [snapshot_ref(row) for row in connection.execute(query if limit is None else query.limit(limit))]
     summaries = {ref.id: SnapshotSummary(ref, {}, 0, 0, 0) for ref in reversed(refs)}
     counted = (
@@ -73,7 +73,7 @@ def summarise_snapshots(connection: Connection, limit: int | None) -> list[Snaps
 
 def summarise_processes(connection: Connection, wanted: ProcessFilter, since_us: int | None, until_us: int | None) -> list[ProcessSummary]:
     """Every process that has a table between two moments (µs since the epoch, both included), with its totals when it was first and last seen."""
-    ids = None if wanted.everything else process_ids(connection, wanted)
+    ids = None if wanted.every_process else process_ids(connection, wanted)
     ends = (
         select(
             capture.c.process_id,
@@ -87,8 +87,8 @@ def summarise_processes(connection: Connection, wanted: ProcessFilter, since_us:
     )
     if ids is not None:
         ends = ends.where(capture.c.process_id.in_(ids))
-    if since_us is not None or until_us is not None:
-        ends = ends.where(capture.c.snapshot_id.in_(between(select(snapshot.c.id), since_us, until_us)))
+    if since_us is not None or until_us is not None or wanted.hosts:
+        ends = ends.where(capture.c.snapshot_id.in_(of_hosts(connection, between(select(snapshot.c.id), since_us, until_us), wanted)))
     spans = {row.process_id: row for row in connection.execute(ends)}
     span = ends.subquery()
     query = capture_query().join(span, and_(span.c.process_id == capture.c.process_id, capture.c.snapshot_id.in_([span.c.first, span.c.last])))

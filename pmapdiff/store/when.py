@@ -1,4 +1,4 @@
-"""Naming a snapshot: `12`, `latest~3`, a label, `2026-11-22 14:00`, `2h ago`, `yesterday 14:00`."""
+"""Naming a snapshot: `12`, `latest~3`, a label, `2026-11-22 14:00`, `2h ago`, `yesterday 14:00`; behind `HOST@` one of that host."""
 
 from __future__ import annotations
 
