@@ -181,14 +181,20 @@ def _effect_sentence(observed: Observed) -> str:
 
 
 def headline(process: ProcessComparison, comparison: Comparison) -> str:
-    """The sentence for a process: `redis-server 1100: Rss +1.2 GiB in 12 h; 96 % of it [heap]`."""
+    """The sentence for a process: `redis-server 1100: Rss +1.2 GiB in 12 h; 96 % of it [heap]`.
+
+    Of two hosts: `redis-server 2200 on web2: Rss +1.2 GiB against 1100 on web1; 96 % of it [heap]`.
+    """
     title = process_title(process.process)
+    elsewhere = comparison.before.is_elsewhere(comparison.after)
     seconds = (comparison.after.taken_at_us - comparison.before.taken_at_us) / 1e6
     span = f" in {format_duration(seconds)}" if seconds > 0 else f" going back {format_duration(-seconds)}" if seconds < 0 else ""
     if comparison.before.id is None or comparison.after.id is None:
         # All that is known of a file is when it was last written, which may have been a copy.
         span = ""
-    if process.match is Match.EXEC:
+    if elsewhere:
+        title, span = _of_two_hosts(process, comparison)
+    elif process.match is Match.EXEC:
         title += " (became another program)"
     elif process.match is Match.RESTARTED:
         was = process.before.process.pid if process.before is not None else 0
@@ -206,9 +212,12 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
         amount = f"{_word(figure)} {format_kib(totals.get(figure))}, {plural(totals.mappings, 'mapping')}"
         words = {Match.GONE: ("gone, had", "not recorded after, had"), Match.NEW: ("new, has", "not recorded before, has")}
         word = words[process.match][process.unrecorded_before or process.unrecorded_after]
+        if elsewhere:
+            other = printable((comparison.before if process.before is None else comparison.after).host)
+            word = f"{'not recorded' if process.unrecorded_before or process.unrecorded_after else 'none'} on {other}, has"
         return f"{title}: {word} {amount}"
     if not process.changes and not any(process.get(name) for name in MAIN_FIGURES):
-        return f"{title}: no change{span}"
+        return f"{title}: no {'difference' if elsewhere else 'change'}{span}"
     # What grew and was paged out at once is in the footprint alone.
     changed_figure = next((figure for figure in ("rss_kib", "footprint_kib", "size_kib") if process.get(figure)), None)
     if changed_figure is None:
@@ -216,11 +225,25 @@ def headline(process: ProcessComparison, comparison: Comparison) -> str:
         about = f", dirty {format_delta_kib(dirty)}" if dirty else ""
         known = [_word(figure) for figure in ("rss_kib", "size_kib") if process.get(figure) is not None]
         same = f"{' and '.join(known)} as before" if known else "neither Rss nor Size is in both tables"
-        return f"{title}: {same}{span}{about}; {plural(len(process.changes), 'region')} changed"
+        if elsewhere and known:
+            same = f"no difference in {' and '.join(known)}"
+        return f"{title}: {same}{span}{about}; {plural(len(process.changes), 'region')} {'differ' if elsewhere else 'changed'}"
     total = process.get(changed_figure) or 0
     share = _main_share(process.changes, changed_figure, total)
     besides = f"{_size_too(process, changed_figure)}{_footprint_too(process, changed_figure)}{_threads(process)}"
     return f"{title}: {_word(changed_figure)} {format_delta_kib(total)}{besides}{span}{share}"
+
+
+def _of_two_hosts(process: ProcessComparison, comparison: Comparison) -> tuple[str, str]:
+    """`redis-server 2200 on web2`, and ` against 1100 on web1`: with its name, where that is another."""
+    before, after = process.before, process.after
+    ours, theirs = printable(comparison.before.host), printable(comparison.after.host)
+    title = f"{process_title(process.process)} on {ours if after is None else theirs}"
+    if before is None or after is None:
+        return title, ""
+    alike = before.process.name == after.process.name and before.process.pid
+    other = str(before.process.pid) if alike else process_title(before.process)
+    return title, f" against {other} on {ours}"
 
 
 def _word(figure: str) -> str:

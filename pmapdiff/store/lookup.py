@@ -129,7 +129,7 @@ def _numbered(connection: Connection, number: int, wanted: ProcessFilter) -> Sna
         raise NotFoundError(f"there is no snapshot {number}: {_what_there_is(connection, wanted)}")
     found = snapshot_ref(row)
     if wanted.hosts and found.host not in find_hosts(connection, wanted).values():
-        raise NotFoundError(f"snapshot {number} is of host {printable(found.host)}, not of {wanted.of_hosts.describe()}")
+        raise NotFoundError(f"snapshot {number} is of host {printable(found.host)}, not of {printable(', '.join(sorted(wanted.hosts)))}")
     return found
 
 
@@ -216,5 +216,5 @@ def _what_there_is(connection: Connection, wanted: ProcessFilter) -> str:
         return "the store is empty: make a snapshot with `pmapdiff record`"
     first, last = (f"#{row.id} of {format_moment_local(row.taken_at)}" for row in ends if row is not None)
     span = f"only {first}" if first == last else f"snapshots from {first} to {last}"
-    where = f"of {wanted.of_hosts.describe()} " if wanted.hosts else ""
-    return f"{where}the store has {span}; see `pmapdiff snapshots`"
+    where = " of these hosts" if wanted.hosts else ""
+    return f"the store has {span}{where}; see `pmapdiff snapshots`"
