@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pmapdiff.api.report import Report as Report
     from pmapdiff.api.results import Diff as Diff
     from pmapdiff.api.results import History as History
+    from pmapdiff.api.results import Hosts as Hosts
     from pmapdiff.api.results import Leaks as Leaks
     from pmapdiff.api.results import Processes as Processes
     from pmapdiff.api.results import Series as Series
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_RESULTS = ("Diff", "History", "Leaks", "Processes", "Series", "Snapshots", "Table", "Tables")
+_RESULTS = ("Diff", "History", "Hosts", "Leaks", "Processes", "Series", "Snapshots", "Table", "Tables")
 _ERRORS = ("FormatError", "NotFoundError", "PmapdiffError", "PmapdiffWarning", "StoreError", "UsageError")
 # Where each name is, and what it is called there.
 _PLACES = {
@@ -52,6 +53,7 @@ __all__ = (
     "Diff",
     "FormatError",
     "History",
+    "Hosts",
     "Leaks",
     "NotFoundError",
     "PmapdiffError",

@@ -21,7 +21,7 @@ When: TypeAlias = "str | int | datetime | PurePath | SnapshotRef"
 """A snapshot, in the words of the command line (`"latest"`, `"2h ago"`, a label, the path of a saved file), by its number, by a time (the last
 snapshot at or before it), as a path, or as what `snapshots` gave."""
 Pids: TypeAlias = "int | Iterable[int] | None"
-Hosts: TypeAlias = "str | Iterable[str] | None"
+HostNames: TypeAlias = "str | Iterable[str] | None"
 
 
 def words_of(when: When) -> str:
@@ -52,7 +52,7 @@ def kills_of(oom_log: str | os.PathLike[str] | None) -> list[OomKill]:
     return read_oom_log(os.fspath(oom_log))
 
 
-def filter_of(pid: Pids, name: str | None, host: Hosts) -> ProcessFilter:
+def filter_of(pid: Pids, name: str | None, host: HostNames) -> ProcessFilter:
     """Which processes of which hosts."""
     pids = () if pid is None else (pid,) if isinstance(pid, int) else pid
     return ProcessFilter(frozenset(pids), name, frozenset(() if host is None else (host,) if isinstance(host, str) else host))

@@ -18,7 +18,7 @@ from pmapdiff.model import Capture, Mapping, ProcessInfo, Snapshot, SnapshotRef,
 from pmapdiff.report import View, check_by, write_report
 from pmapdiff.report.page import html_of
 from pmapdiff.report.words import headline, process_title, snapshot_words
-from pmapdiff.store import ProcessSummary, SnapshotSummary
+from pmapdiff.store import HostSummary, ProcessSummary, SnapshotSummary
 from pmapdiff.text import printable
 from pmapdiff.units import format_kib, format_moment_short, parse_size_kib, plural
 
@@ -179,6 +179,19 @@ class Processes(Rows[Sequence[ProcessSummary], ProcessSummary]):
 
     def _summary(self) -> str:
         return plural(len(self), "process", "processes")
+
+
+class Hosts(Rows[Sequence[HostSummary], HostSummary]):
+    """Hosts by their names: each has `host`, `snapshots`, `last` (SnapshotRef), `age_us`, `gap_us`, `silent`, `lag_us` and `clock_offset_us`."""
+
+    _subject = "hosts"
+
+    def _rows(self) -> Sequence[HostSummary]:
+        return self.result
+
+    def _summary(self) -> str:
+        silent = sum(row.silent for row in self)
+        return f"{plural(len(self), 'host')}{f', {silent} silent' if silent else ''}"
 
 
 class Table(Rows[Snapshot, Mapping]):

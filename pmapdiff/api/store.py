@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, overload
 
 from pmapdiff import store as database
-from pmapdiff.api.asked import Hosts, Pids, When, filter_of, kills_of, span_of, words_of
+from pmapdiff.api.asked import HostNames, Pids, When, filter_of, kills_of, span_of, words_of
 from pmapdiff.api.look import DEFAULT_WITHIN, classifier_of, find_growth, find_history
-from pmapdiff.api.results import Diff, History, Leaks, Processes, Series, Snapshots, Table, Tables
+from pmapdiff.api.results import Diff, History, Hosts, Leaks, Processes, Series, Snapshots, Table, Tables
 from pmapdiff.api.source import Progress, Source
 from pmapdiff.errors import NotFoundError, PmapdiffWarning, UsageError
 from pmapdiff.model import Snapshot
@@ -59,11 +59,15 @@ class Store:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def snapshots(self, limit: int | None = None, *, host: Hosts = None) -> Snapshots:
+    def snapshots(self, limit: int | None = None, *, host: HostNames = None) -> Snapshots:
         """The newest snapshots, all of them without a limit, the oldest first."""
         return Snapshots(self._database().snapshots(limit, filter_of(None, None, host)))
 
-    def processes(self, *, pid: Pids = None, name: str | None = None, host: Hosts = None) -> Processes:
+    def hosts(self, *, host: HostNames = None) -> Hosts:
+        """The hosts, by their names: what there is of each, when it was last heard of, how late that arrived, and how its clock stands."""
+        return Hosts(self._database().hosts(filter_of(None, None, host)))
+
+    def processes(self, *, pid: Pids = None, name: str | None = None, host: HostNames = None) -> Processes:
         """The processes that have a table, those that grew most first."""
         return Processes(sorted(self._database().processes(filter_of(pid, name, host)), key=by_growth))
 
@@ -73,7 +77,7 @@ class Store:
         *,
         pid: Pids = None,
         name: str | None = None,
-        host: Hosts = None,
+        host: HostNames = None,
         buckets: str | None = None,
         partial: bool = False,
         input_format: str | None = None,
@@ -89,7 +93,7 @@ class Store:
         *,
         pid: Pids = None,
         name: str | None = None,
-        host: Hosts = None,
+        host: HostNames = None,
         buckets: str | None = None,
         partial: bool = False,
         input_format: str | None = None,
@@ -114,7 +118,7 @@ class Store:
         *,
         pid: Pids = ...,
         name: str | None = ...,
-        host: Hosts = ...,
+        host: HostNames = ...,
         same: bool | None = ...,
         buckets: str | None = ...,
         partial: bool = ...,
@@ -130,7 +134,7 @@ class Store:
         *more: When,
         pid: Pids = ...,
         name: str | None = ...,
-        host: Hosts = ...,
+        host: HostNames = ...,
         same: bool | None = ...,
         buckets: str | None = ...,
         partial: bool = ...,
@@ -144,7 +148,7 @@ class Store:
         *more: When,
         pid: Pids = None,
         name: str | None = None,
-        host: Hosts = None,
+        host: HostNames = None,
         same: bool | None = None,
         buckets: str | None = None,
         partial: bool = False,
@@ -172,7 +176,7 @@ class Store:
         family: str | None = None,
         pid: Pids = None,
         name: str | None = None,
-        host: Hosts = None,
+        host: HostNames = None,
         since: When | None = None,
         until: When | None = None,
         buckets: str | None = None,
@@ -188,7 +192,7 @@ class Store:
         *,
         pid: Pids = None,
         name: str | None = None,
-        host: Hosts = None,
+        host: HostNames = None,
         since: When | None = None,
         until: When | None = None,
         family: str | None = None,
@@ -215,7 +219,7 @@ class Store:
         *whens: When,
         pid: Pids = None,
         name: str | None = None,
-        host: Hosts = None,
+        host: HostNames = None,
         since: When | None = None,
         until: When | None = None,
         within: str = DEFAULT_WITHIN,
@@ -290,7 +294,7 @@ def compare(
     *,
     pid: Pids = ...,
     name: str | None = ...,
-    host: Hosts = ...,
+    host: HostNames = ...,
     same: bool | None = ...,
     partial: bool = ...,
     input_format: str | None = ...,
@@ -304,7 +308,7 @@ def compare(
     *more: When,
     pid: Pids = ...,
     name: str | None = ...,
-    host: Hosts = ...,
+    host: HostNames = ...,
     same: bool | None = ...,
     partial: bool = ...,
     input_format: str | None = ...,
@@ -316,7 +320,7 @@ def compare(
     *more: When,
     pid: Pids = None,
     name: str | None = None,
-    host: Hosts = None,
+    host: HostNames = None,
     same: bool | None = None,
     partial: bool = False,
     input_format: str | None = None,
@@ -327,7 +331,7 @@ def compare(
 
 
 def tables(
-    when: When, *, pid: Pids = None, name: str | None = None, host: Hosts = None, partial: bool = False, input_format: str | None = None
+    when: When, *, pid: Pids = None, name: str | None = None, host: HostNames = None, partial: bool = False, input_format: str | None = None
 ) -> Tables:
     """The mapping tables in a saved file, or in a snapshot of the store that the commands use: `Store.tables`. Raises NotFoundError, FormatError."""
     with Store() as store:
@@ -335,7 +339,7 @@ def tables(
 
 
 def table(
-    when: When, *, pid: Pids = None, name: str | None = None, host: Hosts = None, partial: bool = False, input_format: str | None = None
+    when: When, *, pid: Pids = None, name: str | None = None, host: HostNames = None, partial: bool = False, input_format: str | None = None
 ) -> Table:
     """The mapping table of one process in a saved file or snapshot: `Store.table`. Raises NotFoundError, FormatError, UsageError."""
     with Store() as store:

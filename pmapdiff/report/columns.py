@@ -52,6 +52,6 @@ def kind_of(column: str) -> Kind:
         return Kind.MOMENT
     if column.startswith("slope_") or column in _NUMBERS:
         return Kind.NUMBER
-    if column in ("possibly", "urgent"):
+    if column in ("possibly", "urgent", "silent"):
         return Kind.FLAG
     return Kind.UNSIGNED if column == "inode" else Kind.INTEGER

@@ -80,6 +80,6 @@ def _writer(subject: str) -> Writer:
     return write
 
 
-# A row a change, family or process; a region and snapshot; a finding; a snapshot; a process.
-for _subject in ("compare", "history", "series", "leaks", "snapshots", "processes"):
+# A row a change, family or process; a region and snapshot; a finding; a snapshot; a process; a host.
+for _subject in ("compare", "history", "series", "leaks", "snapshots", "processes", "hosts"):
     register(_subject, "csv")(_writer(_subject))

@@ -26,7 +26,7 @@ from pmapdiff.report.shape import choose, sort_key
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pmapdiff.store import ProcessSummary, SnapshotSummary
+    from pmapdiff.store import HostSummary, ProcessSummary, SnapshotSummary
 
 _ENDS = ("taken_at_before", "taken_at", "pid", "pid_before", "command", "match")
 
@@ -234,6 +234,21 @@ def process_summary_frame(summaries: Sequence[ProcessSummary], _view: View | Non
     return _frame(columns, rows)
 
 
+def host_frame(summaries: Sequence[HostSummary], _view: View | None = None) -> pd.DataFrame:
+    """One row a host."""
+    ends = ("taken_at_first", "snapshot_last", "taken_at_last")
+    columns = ("host", "snapshots", "processes", *ends, "age_us", "gap_us", "silent", "lag_us", "clock_offset_us")
+    rows = (
+        (
+            *(row.host, row.snapshots, row.processes, row.first_us),
+            *((None, None) if row.last is None else (row.last.id, row.last.taken_at_us)),
+            *(row.age_us, row.gap_us, row.silent, row.lag_us, row.clock_offset_us),
+        )
+        for row in summaries
+    )
+    return _frame(columns, rows)
+
+
 def leak_frame(leaks: Leaks, view: View | None = None) -> pd.DataFrame:
     """One row a finding, and one for each process that has none; the ends of an interval are in the unit of the slope."""
     return _frame(COLUMNS, finding_rows(leaks, (view or View()).top or None))
@@ -247,6 +262,7 @@ _FRAMES: dict[str, Callable[[Any, View], pd.DataFrame]] = {
     "leaks": leak_frame,
     "snapshots": snapshot_frame,
     "processes": process_summary_frame,
+    "hosts": host_frame,
 }
 
 

@@ -21,7 +21,7 @@ from pmapdiff.text import decode
 from pmapdiff.units import format_moment_utc
 
 if TYPE_CHECKING:
-    from pmapdiff.store import ProcessSummary, SnapshotSummary
+    from pmapdiff.store import HostSummary, ProcessSummary, SnapshotSummary
 
 
 def write_object(value: dict[str, Any], out: TextIO) -> None:
@@ -317,3 +317,24 @@ def write_processes(result: Sequence[ProcessSummary], _view: View, out: TextIO) 
         for row in result
     ]
     write_object({"schema": "pmapdiff.processes/1", "processes": rows}, out)
+
+
+@register("hosts", "json")
+def write_hosts(result: Sequence[HostSummary], _view: View, out: TextIO) -> None:
+    """`pmapdiff.hosts/1`."""
+    rows = [
+        {
+            "host": row.host,
+            "snapshots": row.snapshots,
+            "processes": row.processes,
+            "first_taken_at": None if row.first_us is None else format_moment_utc(row.first_us),
+            "last": None if row.last is None else snapshot_value(row.last),
+            "age_us": row.age_us,
+            "gap_us": row.gap_us,
+            "silent": row.silent,
+            "lag_us": row.lag_us,
+            "clock_offset_us": row.clock_offset_us,
+        }
+        for row in result
+    ]
+    write_object({"schema": "pmapdiff.hosts/1", "hosts": rows}, out)

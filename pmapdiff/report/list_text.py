@@ -1,4 +1,4 @@
-"""What is in a store, as text: its snapshots, its processes."""
+"""What is in a store, as text: its snapshots, its processes, its hosts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from pmapdiff.report.figures import figure_columns
 from pmapdiff.report.page import Page, register_page
 from pmapdiff.report.sparkline import bar
-from pmapdiff.report.table import Cell, Column, Row, cut_end, delta_cell, size_cell, worded
+from pmapdiff.report.table import HANGING, Cell, Column, Row, cut_end, delta_cell, size_cell, worded
 from pmapdiff.report.words import command_words
 from pmapdiff.text import printable
-from pmapdiff.units import format_moment_short, format_us
+from pmapdiff.units import format_moment_short, format_us, plural
 
 _BAR = 12
 
 if TYPE_CHECKING:
-    from pmapdiff.store import ProcessSummary, SnapshotSummary
+    from pmapdiff.store import HostSummary, ProcessSummary, SnapshotSummary
 
 
 @register_page("snapshots")
@@ -61,6 +61,35 @@ def write_processes(result: Sequence[ProcessSummary], page: Page) -> None:
     size, rss, footprint = figure_columns(["size_kib", "rss_kib", "footprint_kib"])
     columns = [Column("PID"), *_hosts(several), Column("Snapshots", extra=True, spare=2), size, rss, Column("±", spare=4), footprint, Column("±")]
     page.table([*columns, Column("Read", extra=True, spare=3), worded("Command", room=30)], rows, cut=cut_end)
+
+
+@register_page("hosts")
+def write_hosts(result: Sequence[HostSummary], page: Page) -> None:
+    """A row a host, and at the end how many are silent."""
+    rows: list[Row] = []
+    for row in result:
+        style = "red" if row.silent else ""
+        age = _span(row.age_us) + (", silent" if row.silent else "")
+        offset = "-" if row.clock_offset_us is None else f"{'+' if row.clock_offset_us > 0 else ''}{_span(row.clock_offset_us)}"
+        ends = ["-" if moment is None else format_moment_short(moment) for moment in (row.first_us, row.last and row.last.taken_at_us)]
+        cells: list[Cell | str] = [f"{row.snapshots:,}", f"{row.processes:,}", *ends, Cell(age, style), _span(row.gap_us), _span(row.lag_us), offset]
+        rows.append([*cells, Cell(printable(row.host), style)])
+    counts = [Column("Snapshots", spare=2), Column("Processes", spare=3)]
+    moments = [worded("First capture", extra=True), worded("Last capture", spare=1), Column("Ago"), Column("Longest gap", extra=True)]
+    page.table([*counts, *moments, Column("Lag"), Column("Clock"), worded("Host", room=12)], rows)
+    silent = sum(row.silent for row in result)
+    if silent:
+        of_all = f"{silent:,} of {plural(len(result), 'host')} {'is' if silent == 1 else 'are'} silent"
+        page.wrapped(f"{of_all}: the last capture is older than twice the longest gap between the 20 before", "red", *HANGING)
+    if not result:
+        page.wrapped("no host: the store is empty")
+
+
+def _span(us: int | None) -> str:
+    """A time, long or short; before there is a minus."""
+    if us is None:
+        return "-"
+    return f"{'-' if us < 0 else ''}{format_us(abs(us))}"
 
 
 def _hosts(several: bool) -> list[Column]:

@@ -18,6 +18,7 @@ from pmapdiff.store import lookup
 from pmapdiff.store.append import Appender
 from pmapdiff.store.engine import READING, current_revision, open_engine, pruning_engine
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
+from pmapdiff.store.hosts import HostSummary, summarise_hosts
 from pmapdiff.store.known import KnownProcess
 from pmapdiff.store.load import snapshot_query, snapshot_ref, totals_of_capture
 from pmapdiff.store.schema import capture, metadata, process, snapshot, totals, usage
@@ -171,6 +172,11 @@ class Store:
         """Every process that has a table between two moments (µs since the epoch, both included), with its totals when it was first and last seen."""
         with self.reading() as connection:
             return summarise_processes(connection, wanted, since_us, until_us)
+
+    def hosts(self, wanted: ProcessFilter = EVERYTHING) -> list[HostSummary]:
+        """The hosts that the filter names, or all, in the order of their names: what there is of each, and how far behind it is."""
+        with self.reading() as connection:
+            return summarise_hosts(connection, wanted)
 
     # Care.
 
