@@ -102,7 +102,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback(
     epilog="\b\nExamples:\n  pmapdiff record --name redis-server\n  pmapdiff compare first latest\n  pmapdiff compare before.smaps after.smaps\n\n"
     "WHEN names a snapshot: 12 or #12, latest, latest~3, first, a label, an ISO time (local unless it says otherwise), '2h ago', "
-    "'yesterday 14:00', or the path of a saved file."
+    "'yesterday 14:00', or the path of a saved file. In a store of several hosts web3@latest is the latest of web3."
 )
 def _main(
     context: typer.Context,

@@ -9,6 +9,7 @@ from laws import Table, check_conserved, check_kinds, check_mirrored, compared
 from strategies import FORMS, capture_of, evolutions, in_form, law, pairs, tables
 
 from pmapdiff.align import Match, align_incarnations, align_same_process
+from pmapdiff.align.versions import fold_version
 from pmapdiff.compare import Comparison, ProcessComparison, compare_snapshots, family_changes
 from pmapdiff.model import COUNTERS, FIGURES, Capture, MappingTable, ProcessIdentity, Snapshot, SnapshotRef, Status
 
@@ -109,6 +110,33 @@ def test_snapshots_of_several_processes(tables_of: list[tuple[Table, Table]], da
         if what != "gone":
             after.append(new)
     first, second = (Snapshot(SnapshotRef(n, n, "h"), tuple(captures)) for n, captures in enumerate((before, after)))
+    _check_both_laws(first, second)
+
+
+@law(60)
+@given(st.lists(st.tuples(evolutions(), st.sampled_from((b"/bin/a", b"/bin/b-1.2", b"/bin/b-1.3")), st.integers(0, 3)), max_size=6), st.data())
+def test_two_hosts(drawn: list[tuple[tuple[Table, Table], bytes, int]], data: st.DataObject) -> None:
+    """Both laws for hosts that run the same programs, in several processes each, perhaps as copies of one machine with equal pids."""
+    is_copy, later = data.draw(st.booleans()), data.draw(st.integers(-1, 1))
+    sides: tuple[list[Capture], list[Capture]] = ([], [])
+    for number, (both, exe, parent) in enumerate(drawn):
+        for side, (captures, table) in enumerate(zip(sides, both, strict=True)):
+            if data.draw(st.integers(0, 3)) == 0:
+                continue
+            known = capture_of(table, 100 + number + (0 if is_copy else 50 * side))
+            identity = known.process.identity._replace(boot_id="boot" if is_copy else f"boot {side}", start_ticks=data.draw(st.integers(1, 3)))
+            unit = data.draw(st.sampled_from(("a.service", "b.service", None)))
+            captures.append(known._replace(process=known.process._replace(identity=identity, exe=exe, unit=unit, ppid=100 + parent)))
+    first, second = (Snapshot(SnapshotRef(1, 5, "web1"), tuple(sides[0])), Snapshot(SnapshotRef(2, 5 + later, "web2"), tuple(sides[1])))
+    there = _check_both_laws(first, second)
+    assert not {Match.SAME, Match.EXEC} & {process.match for process in there.processes}
+    # What runs the same program on both is not left over on both.
+    left = [{fold_version(p.process.exe or b"") for p in there.processes if p.match is match} for match in (Match.GONE, Match.NEW)]
+    assert not left[0] & left[1]
+
+
+def _check_both_laws(first: Snapshot, second: Snapshot) -> Comparison:
+    before, after = first.captures, second.captures
     there, back = compare_snapshots(first, second), compare_snapshots(second, first)
     assert sum(p.before is not None for p in there.processes) == len(before)
     assert sum(p.after is not None for p in there.processes) == len(after)
@@ -124,6 +152,7 @@ def test_snapshots_of_several_processes(tables_of: list[tuple[Table, Table]], da
             assert process.delta == (None,) * len(FIGURES)
     assert by_key == {}
     _check_families(there)
+    return there
 
 
 def _key(process: ProcessComparison) -> tuple[ProcessIdentity | None, ProcessIdentity | None]:

@@ -48,7 +48,7 @@ def output(run: Runner) -> Output:
     return value
 
 
-@pytest.mark.parametrize("name", ["compare", "history", "leaks", "show", "snapshots", "processes"])
+@pytest.mark.parametrize("name", ["compare", "history", "hosts", "leaks", "show", "snapshots", "processes"])
 def test_schema_is_a_schema(name: str) -> None:
     schema = load_schema(name)
     Draft202012Validator.check_schema(schema)
@@ -57,7 +57,7 @@ def test_schema_is_a_schema(name: str) -> None:
 
 def test_no_schema_without_a_command() -> None:
     names = {path.name for path in resources.files("pmapdiff.report").joinpath("schemas").iterdir()}
-    assert names == {"compare-1.json", "history-1.json", "leaks-1.json", "show-1.json", "snapshots-1.json", "processes-1.json"}
+    assert names == {f"{name}-1.json" for name in ("compare", "history", "hosts", "leaks", "show", "snapshots", "processes")}
 
 
 @pytest.mark.parametrize("more", [(), ("--threshold", "1M"), ("--top", "2"), ("--sort", "pss")], ids=" ".join)
@@ -152,7 +152,7 @@ def test_show_and_compare_a_capture_without_table(output: Output, tmp_path: Path
     check(output("--db", location, "processes"))
 
 
-@pytest.mark.parametrize("subject", ["snapshots", "processes"])
+@pytest.mark.parametrize("subject", ["snapshots", "processes", "hosts"])
 def test_lists(output: Output, subject: str) -> None:
     value = output("--db", REDIS, subject)
     assert value[subject]
