@@ -140,4 +140,5 @@ RULES: tuple[Rule, ...] = (
 def in_any_service(process: ProcessInfo) -> Hashable:
     """The program and its role, of whatever version and in whatever service; None pairs with nothing."""
     program = _program(process)
-    return (fold_version(program), fold_version(role_of(process))) if program else None
+    # Where the service does not count, it does not say either what an interpreter runs.
+    return (fold_version(program), fold_version(role_of(process._replace(unit=None)))) if program else None

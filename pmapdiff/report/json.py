@@ -205,6 +205,7 @@ def _service_value(history: History, service: ServiceHistory, view: View) -> dic
     found = rows_of(service, replace(view, by="region", top=view.top or 0), figure_name(view, history), view.top or 0)
     return {
         **process_value(service.process),
+        "host": service.host,
         "incarnations": [
             {"index": known.step, "pid": known.process.pid, "match": known.match.value, "started_at": process_value(known.process)["started_at"]}
             for known in service.incarnations

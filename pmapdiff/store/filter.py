@@ -77,7 +77,7 @@ class ProcessFilter:
             # What a host is called comes first: a name may look like a pattern.
             chosen = {text} if text in known else {name for name in known if any(c in text for c in "*?[") and fnmatchcase(name, text)}
             if not chosen:
-                raise NotFoundError(f"there is no host {printable(text)!r}: {hosts_words(known)}")
+                raise NotFoundError(f"there is no host '{printable(text)}': {hosts_words(known)}")
             found |= chosen
         return found
 

@@ -49,7 +49,7 @@ def resolve(connection: Connection, text: str, wanted: ProcessFilter) -> Snapsho
     row = connection.execute(query.limit(1)).first()
     if row is None and _may_be_of_host(text):
         known = find_hosts(connection, EVERYTHING).values()
-        raise NotFoundError(f"there is no label {printable(text)!r}, and no host {printable(text.partition('@')[0])!r}: {hosts_words(known)}")
+        raise NotFoundError(f"there is no label '{printable(text)}', and no host '{printable(text.partition('@')[0])}': {hosts_words(known)}")
     if row is None:
         holding = "" if wanted.everything else f" of {wanted.describe()}"
         raise NotFoundError(f"there is {what}{holding}: {_what_there_is(connection, wanted)}")
@@ -67,7 +67,7 @@ def demand_one_host(connection: Connection, named: Mapping[str, SnapshotRef], wa
     hosts = recorded_hosts(connection, wanted)
     hosts |= {named[text].host for text in vague if named[text].known_host is not None}
     if len(hosts) > 1:
-        raise UsageError(f"{printable(vague[0])!r} could be of {which_of(hosts)}")
+        raise UsageError(f"'{printable(vague[0])}' could be of {which_of(hosts)}")
 
 
 def moment_of(connection: Connection, text: str, wanted: ProcessFilter) -> int:
@@ -77,7 +77,7 @@ def moment_of(connection: Connection, text: str, wanted: ProcessFilter) -> int:
     if isinstance(when, ByTime):
         return when.moment_us
     if isinstance(when, ByRank) and when.back and len(hosts := recorded_hosts(connection, chosen)) > 1:
-        raise UsageError(f"{printable(text)!r} counts the snapshots of {which_of(hosts)}")
+        raise UsageError(f"'{printable(text)}' counts the snapshots of {which_of(hosts)}")
     return resolve(connection, rest, chosen).taken_at_us
 
 
@@ -105,9 +105,9 @@ def _on_host(connection: Connection, text: str, wanted: ProcessFilter) -> tuple[
     if not at or connection.execute(select(host.c.id).where(host.c.name == name)).first() is None:
         return text, wanted
     if not rest.strip():
-        raise UsageError(f"{printable(text)!r} does not say when: write {printable(name)}@latest")
+        raise UsageError(f"'{printable(text)}' does not say when: write {printable(name)}@latest")
     if wanted.hosts and name not in find_hosts(connection, wanted).values():
-        raise UsageError(f"{printable(text)!r} is not of {wanted.of_hosts.describe()}: give one of them")
+        raise UsageError(f"'{printable(text)}' is not of {wanted.of_hosts.describe()}: give one of them")
     return rest, replace(wanted, hosts=frozenset([name]))
 
 

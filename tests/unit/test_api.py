@@ -53,6 +53,9 @@ Ask = Callable[[pmapdiff.Store], Any]
 SAME: dict[str, tuple[list[str], Ask]] = {
     "snapshots": (["snapshots", "--top", "0"], lambda s: s.snapshots()),
     "processes": (["processes", "--top", "0"], lambda s: s.processes()),
+    "snapshots of a host": (["snapshots", "--top", "0", "--host", "*"], lambda s: s.snapshots(host="*")),
+    "processes of hosts": (["processes", "--top", "0", "--host", "?*", "--host", "*"], lambda s: s.processes(host=["?*", "*"])),
+    "compare on a host": (["compare", "first", "latest", "--host", "*"], lambda s: s.compare("first", "latest", host="*")),
     "show": (["show", "latest"], lambda s: s.tables("latest")),
     "show by family": (["show", "latest", "--by", "family"], lambda s: s.tables()),
     "compare": (["compare", "first", "latest"], lambda s: s.compare("first", "latest")),
