@@ -122,4 +122,5 @@ def host_named(folder: str) -> str | None:
         host = unquote(quoted, errors="strict")
     except UnicodeDecodeError:
         return None
-    return host if quote(host, safe="") == quoted else None
+    # No host's name has a NUL, and PostgreSQL cannot keep it.
+    return host if quote(host, safe="") == quoted and "\0" not in host else None

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import fsspec
+
 from pmapdiff.errors import NotFoundError, PmapdiffError, StoreError, UsageError
 
 # Where one request writes a file whole or not at all, and folders are nothing but names.
@@ -37,10 +39,6 @@ class Place:
         self.location = location
         self.shown = _CREDENTIALS.sub("...@", location)
         scheme = location.partition("://")[0].rpartition("::")[2] if "://" in location else "file"
-        try:
-            import fsspec
-        except ImportError as error:
-            raise UsageError(f"a lake needs fsspec and pyarrow ({error}): pip install 'pmapdiff[lake]'") from None
         with self._trouble("open"):
             try:
                 if scheme == "file" and "://" not in location:

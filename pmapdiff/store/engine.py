@@ -45,15 +45,20 @@ def default_location(*, root: bool | None = None) -> str:
 _LOOKED_AT: dict[tuple[int, int], int] = {}
 
 
-def _read_header(path: Path) -> bytes:
-    """The first 100 bytes of a file. Raises OSError."""
+def kept_descriptor(path: Path) -> int:
+    """A descriptor of a file, to be read, that stays open. Raises OSError."""
     status = path.stat()
     fd = _LOOKED_AT.get((status.st_dev, status.st_ino))
     if fd is None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         status = os.fstat(fd)
         _LOOKED_AT[status.st_dev, status.st_ino] = fd
-    return os.pread(fd, 100, 0)
+    return fd
+
+
+def _read_header(path: Path) -> bytes:
+    """The first 100 bytes of a file. Raises OSError."""
+    return os.pread(kept_descriptor(path), 100, 0)
 
 
 def _check_file(path: Path) -> bool:

@@ -27,6 +27,8 @@ from pmapdiff.store.trouble import shown_location, sqlite_path, translated_error
 from pmapdiff.store.walk import walk_series
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pmapdiff.store.copies import Delivery
     from pmapdiff.store.prune import Pruned, Retention
 
@@ -58,6 +60,11 @@ class Store:
         if paths[0] is not None and paths[1] is not None:
             return os.path.realpath(paths[0]) == os.path.realpath(paths[1])
         return self._opened == other._opened
+
+    @property
+    def path(self) -> Path | None:
+        """The file that it is; None on a server."""
+        return sqlite_path(self._opened)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -110,24 +110,28 @@ def _in_range(source: Store, host: str, since_us: int | None, until_us: int | No
 
 
 def _batches(source: Store, refs: Sequence[SnapshotRef]) -> Iterator[list[Snapshot]]:
-    """These snapshots with their tables, so many at a time that they fit into memory and into a short transaction."""
     for position in range(0, len(refs), _WINDOW):
-        batch: list[Snapshot] = []
-        mappings = 0
-        last: dict[ProcessIdentity, frozenset[int]] = {}
-        for taken in source.walk(refs[position : position + _WINDOW]):
-            for capture in taken.captures:
-                if capture.table is not None:
-                    # What did not change since the snapshot before is the same object.
-                    now = frozenset(map(id, capture.table.mappings))
-                    mappings += len(now - last.get(capture.process.identity, frozenset()))
-                    last[capture.process.identity] = now
-            batch.append(taken)
-            if len(batch) >= _BATCH or mappings >= _BATCH_MAPPINGS:
-                yield batch
-                batch, mappings = [], 0
-        if batch:
+        yield from batches(source.walk(refs[position : position + _WINDOW]))
+
+
+def batches(snapshots: Iterable[Snapshot]) -> Iterator[list[Snapshot]]:
+    """These snapshots, so many at a time that they fit into memory and into a short transaction."""
+    batch: list[Snapshot] = []
+    mappings = 0
+    last: dict[ProcessIdentity, frozenset[int]] = {}
+    for taken in snapshots:
+        for capture in taken.captures:
+            if capture.table is not None:
+                # What did not change since the snapshot before is the same object.
+                now = frozenset(map(id, capture.table.mappings))
+                mappings += len(now - last.get(capture.process.identity, frozenset()))
+                last[capture.process.identity] = now
+        batch.append(taken)
+        if len(batch) >= _BATCH or mappings >= _BATCH_MAPPINGS:
             yield batch
+            batch, mappings = [], 0
+    if batch:
+        yield batch
 
 
 def _clock_offset_us(target: Store) -> int | None:

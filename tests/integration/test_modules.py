@@ -36,7 +36,7 @@ ALLOWED = {
     "schedule": BASE,
     "api": BASE | {"model", "align", "compare", "analyse", "store", "formats", "report"},
     "browse": BASE | {"model", "align", "compare", "analyse", "store", "report"},
-    "cli": BASE | {"api", "browse", "model", "align", "compare", "analyse", "store", "formats", "capture", "report", "schedule", "cli"},
+    "cli": BASE | {"api", "browse", "model", "align", "compare", "analyse", "store", "formats", "capture", "report", "schedule", "lake", "cli"},
     "__init__": {"api", "errors"},
     "__main__": {"cli"},
 }
@@ -117,7 +117,11 @@ def test_no_module_is_a_book() -> None:
     assert {name: length for name, length in lengths.items() if length > 400} == {}
 
 
-HEAVY = {"pandas", "numpy", "scipy", "alembic", "rich", "matplotlib", "mako", "pyarrow", "prometheus_client", "vl_convert", "jinja2", "textual"}
+HEAVY = {"pandas", "numpy", "scipy", "alembic", "rich", "matplotlib", "mako", "pyarrow", "prometheus_client", "vl_convert", "jinja2", "textual"} | {
+    "fsspec",
+    "dask",
+    "distributed",
+}
 SPY = """
 import os, sys
 really = os._exit
