@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -25,11 +25,15 @@ class DamageError(Exception):
     """What is wrong with a file, in a few words."""
 
 
+# Which of some values each row has.
+Codes: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+
+
 class Column(NamedTuple):
     """The values of a column, each of them once, and which one each row has."""
 
     values: list[Any]
-    codes: np.ndarray[Any, np.dtype[np.int64]]
+    codes: Codes
 
     @property
     def rows(self) -> list[Any]:
@@ -103,7 +107,7 @@ def _check(name: str, kind: pa.DataType, values: list[Any]) -> None:
         demand(all(value is None or abs(value) < _LAST_MOMENT_US for value in values), f"its column {name} has what is no time")
 
 
-def distinct(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], list[int]]:
+def distinct(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], Codes]:
     """The rows that these columns make together, each of them once, and which one each row is."""
     key = np.zeros(len(columns[0].codes), np.int64)
     span = 1
@@ -118,7 +122,7 @@ def distinct(columns: Sequence[Column]) -> tuple[list[tuple[Any, ...]], list[int
         span *= width
     _, places, codes = np.unique(key, return_index=True, return_inverse=True)
     picked = [Column(column.values, column.codes[places]).rows for column in columns]
-    return list(zip(*picked, strict=True)), codes.tolist()
+    return list(zip(*picked, strict=True)), codes
 
 
 def demand(holds: bool, otherwise: str) -> None:

@@ -24,6 +24,10 @@ _STATUSES = {status.value: status for status in Status}
 _LONGEST_EXTRA = 1 << 16
 
 
+# Counters, layout, and the values of counters that this version does not know.
+_State = tuple[tuple[int | None, ...], Layout | None, tuple[int | bytes, ...]]
+
+
 class StoredProcess(NamedTuple):
     """A process of a part, and when it was captured first and last there."""
 
@@ -103,20 +107,20 @@ def _take_mappings(group: list[Column], snapshots: int, found: dict[int, list[Da
     demand(all(len(text) == 4 and text.isascii() and text.isprintable() for text in perms.values), "it has permissions that there are not")
     flag_texts = [None if text is None else text.encode("latin-1") for text in flags.values]
     names, name_codes = distinct([name, raw])
-    raw_names = [_raw(*pair) for pair in names]
+    raw_names = Column([_raw(*pair) for pair in names], name_codes).rows
     states, codes = distinct(rest)
     values = [(row[: len(COUNTER_COLUMNS)], _layout(row[-2]), _extra(row[-1])) for row in states]
-    _check_layouts({(code, flag_texts[flag] is None) for code, flag in zip(codes, flags.codes.tolist(), strict=True)}, values)
+    _check_layouts(distinct([Column(values, codes), Column([text is None for text in flag_texts], flags.codes)])[0])
     new = tuple.__new__
-    columns = (process.rows, first.rows, last.rows, start.rows, size.rows, perms.rows, offset.rows, device.rows, inode.rows, name_codes)
-    for owner, begin, end, low, length, perm, off, dev, ino, text, flag, code, head in zip(
-        *columns, Column(flag_texts, flags.codes).rows, codes, header.rows, strict=True
+    columns = (process.rows, first.rows, last.rows, start.rows, size.rows, perms.rows, offset.rows, device.rows, inode.rows, raw_names)
+    for owner, begin, end, low, length, perm, off, dev, ino, name, flag, state, head in zip(
+        *columns, Column(flag_texts, flags.codes).rows, Column(values, codes).rows, header.rows, strict=True
     ):
         high = low + length
         if not 0 <= begin <= end < snapshots or high > ADDRESS_LIMIT:
             raise DamageError("it has intervals or addresses that there are not")
         # What Mapping(…) does, without the call: this line runs for every mapping of a host.
-        mapping = new(Mapping, (low, high, perm, off, dev, ino, raw_names[text], flag, *values[code], head))
+        mapping = new(Mapping, (low, high, perm, off, dev, ino, name, flag, *state, head))
         found.setdefault(owner, []).append((begin, end, mapping))
 
 
@@ -143,14 +147,14 @@ def _extra(text: str | None) -> tuple[int | bytes, ...]:
     return tuple([value.encode("latin-1") if isinstance(value, str) else value for value in values])
 
 
-def _check_layouts(used: set[tuple[int, bool]], values: Sequence[tuple[tuple[int | None, ...], Layout | None, tuple[int | bytes, ...]]]) -> None:
+def _check_layouts(states: Sequence[tuple[_State, bool]]) -> None:
     """Whether each layout can be filled in with the values that it stands with: one of each kind is tried."""
     kinds = {}
-    for code, no_flags in used:
-        counters, layout, extra = values[code]
+    for state, no_flags in states:
+        counters, layout, extra = state
         if layout is not None:
-            kinds[layout, tuple([value is None for value in counters]), tuple(map(type, extra)), no_flags] = (layout, counters, extra)
-    for (_, _, kinds_of_extra, no_flags), (layout, counters, extra) in kinds.items():
+            kinds[layout, tuple([value is None for value in counters]), tuple(map(type, extra)), no_flags] = state
+    for (layout, _, kinds_of_extra, no_flags), (counters, _, extra) in kinds.items():
         demand(len(kinds_of_extra) == len(layout.extra_labels), "it has other counters than its layouts")
         try:
             layout.render(4, counters, None if no_flags else b"", extra)

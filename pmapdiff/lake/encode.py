@@ -37,8 +37,8 @@ class _Process:
         self.first = self.last = snapshot
         self.table: MappingTable | None = None
         self.table_last = snapshot
-        # Each mapping of the table, with its first snapshot and its place then.
-        self.rows: list[tuple[Mapping, int, int]] = []
+        # Each mapping of the table by its identity as an object, with its first snapshot and its place then.
+        self.rows: dict[int, tuple[Mapping, int, int]] = {}
 
 
 class PartBuilder:
@@ -74,50 +74,41 @@ class PartBuilder:
 
     def _follow(self, process: int, followed: _Process, number: int, table: MappingTable) -> None:
         if table is not followed.table:
-            before = len(followed.rows)
-            old: dict[int, list[int]] = {}
-            for row, (mapping, _, _) in enumerate(followed.rows):
-                old.setdefault(id(mapping), []).append(row)
-            rows: list[tuple[Mapping, int, int] | None] = []
-            other = []
-            for place, mapping in enumerate(table.mappings):
-                same = old.get(id(mapping))
-                rows.append(followed.rows[same.pop(0)] if same else None)
-                if not same:
-                    old.pop(id(mapping), None)
-                if rows[-1] is None:
-                    other.append(place)
-            # Equal ones need not be the same object.
+            rows = followed.rows
+            before = len(rows)
+            # By identity first: most of a table is the same objects, and to compare them would take longer than all the rest.
+            found = list(map(id, table.mappings))
+            if len(set(found)) < len(found):
+                table = _told_apart(table)
+                found = list(map(id, table.mappings))
+            gone, came = rows.keys() - found, set(found) - rows.keys()
             left: dict[Mapping, list[int]] = {}
-            if other:
-                for numbers in old.values():
-                    for row in numbers:
-                        left.setdefault(followed.rows[row][0], []).append(row)
-            kept = set()
-            for place in other:
-                equal = left.get(table.mappings[place])
+            for row in sorted(gone, key=lambda row: rows[row][1:]) if came else ():
+                left.setdefault(rows[row][0], []).append(row)
+            for place in [place for place, row in enumerate(found) if row in came] if came else ():
+                mapping = table.mappings[place]
+                equal = left.get(mapping)
                 if equal:
-                    kept.add(equal[0])
-                    rows[place] = followed.rows[equal.pop(0)]
+                    gone.discard(equal[0])
+                    _, first, first_place = rows.pop(equal.pop(0))
+                    rows[id(mapping)] = (mapping, first, first_place)
                 else:
-                    rows[place] = (table.mappings[place], number, place)
-            ended = [row for numbers in old.values() for row in numbers if row not in kept]
-            self._end(process, followed, ended)
-            followed.rows, followed.table = [row for row in rows if row is not None], table
-            self._lasting += len(followed.rows) - before
+                    rows[id(mapping)] = (mapping, number, place)
+            self._end(process, followed, gone)
+            followed.table = table
+            self._lasting += len(rows) - before
         followed.table_last = number
 
     def _end(self, process: int, followed: _Process, rows: Iterable[int]) -> None:
         """These rows hold no longer: they did in the last snapshot in which the process had a table."""
         for row in rows:
-            mapping, first, place = followed.rows[row]
+            mapping, first, place = followed.rows.pop(row)
             self._ended.append((process, first, followed.table_last, place, mapping))
 
     def finish(self) -> tuple[Part, dict[str, bytes]]:
         """The part, and the content of its file in each dataset."""
         for process, followed in enumerate(self._followed):
-            self._end(process, followed, range(len(followed.rows)))
-            followed.rows = []
+            self._end(process, followed, list(followed.rows))
         part = part_of(self.refs)
         columns = {
             "snapshots": self._snapshot_columns(),
@@ -224,6 +215,16 @@ class PartBuilder:
             if found
             else []
         )
+
+
+def _told_apart(table: MappingTable) -> MappingTable:
+    """The same table with an object for each row: a torn one may have the same row twice."""
+    seen: set[int] = set()
+    mappings = []
+    for mapping in table.mappings:
+        mappings.append(mapping._replace() if id(mapping) in seen else mapping)
+        seen.add(id(mapping))
+    return MappingTable(tuple(mappings))
 
 
 def _by_address(row: _Row) -> tuple[int, int, int, int, int]:

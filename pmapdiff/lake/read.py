@@ -160,7 +160,8 @@ def _known(rows: list[Dated], old: MappingTable | None) -> list[Dated]:
     if old is None:
         return rows
     known: dict[Mapping, Mapping] = {mapping: mapping for mapping in old.mappings}
-    return [(first, last, known.get(mapping, mapping)) for first, last, mapping in rows]
+    # What comes later is hardly ever what was there before.
+    return [(first, last, mapping if first else known.get(mapping, mapping)) for first, last, mapping in rows]
 
 
 def _key(ref: SnapshotRef) -> _Key:
