@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
-from pmapdiff.lake.listing import all_parts, check_format, parts_in
-from pmapdiff.lake.parts import DATASETS, FORMAT, Part, Partition
+from pmapdiff.lake.listing import all_parts, check_format
+from pmapdiff.lake.parts import DATASETS, FORMAT, Part
 from pmapdiff.lake.place import Place
 
 
@@ -35,23 +35,18 @@ class AboutLake(NamedTuple):
         return sum(getattr(row, figure) for row in self.hosts)
 
 
-def about_lake(location: str, only: Iterable[str] = ()) -> AboutLake:
+def about_lake(location: str, only: Collection[str] = ()) -> AboutLake:
     """What the lake at a path or URL has, of these hosts or of all. Raises NotFoundError, StoreError."""
     place = Place(location)
     check_format(place)
-    there = all_parts(place, only=set(only) or None)
-    partitions = sorted({part.partition for part in there})
+    there = all_parts(place, only=only)
     sizes = dict.fromkeys(there, 0)
     begun = set()
     for dataset in DATASETS:
-
-        def sizes_in(partition: Partition, dataset: str = dataset) -> dict[Part, int]:
-            return parts_in(place, partition, dataset)
-
-        for found in place.each(sizes_in, partitions):
-            begun |= found.keys() - there.keys()
-            for part in found.keys() & there.keys():
-                sizes[part] += found[part]
+        found = all_parts(place, only=only, dataset=dataset)
+        begun |= found.keys() - there.keys()
+        for part in found.keys() & there.keys():
+            sizes[part] += found[part]
     rows = []
     of_host: dict[str, list[Part]] = {}
     for part in there:

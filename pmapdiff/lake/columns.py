@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -62,25 +62,36 @@ class ParquetColumns:
             kind = found.field(field.name).type
             demand(kind.equals(field.type), f"its column {field.name} is {str(kind)[:40]}, not {field.type}")
 
-    def groups(self, names: Sequence[str], processes: set[int] | None = None) -> Iterator[list[Column]]:
-        """These columns, one group of rows after the other; with `processes` only rows that are about one of them."""
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return int(self._file.metadata.num_rows)
+
+    def groups(self, names: Sequence[str], processes: Container[int] | None = None, of: int = 0) -> Iterator[list[Column]]:
+        """These columns, one group of rows after the other; with `processes` only rows that are about these of so many processes."""
+        wanted = None if processes is None else [number for number in range(of) if number in processes]
         for number in range(self._file.metadata.num_row_groups):
-            if processes is not None and not self._may_have(number, processes):
+            if wanted is not None and not self._may_have(number, wanted, of):
                 continue
-            table = self._file.read_row_group(number, columns=[*names, *(["process"] if processes is not None and "process" not in names else [])])
+            table = self._file.read_row_group(number, columns=list(names))
             table.validate(full=True)
-            if processes is not None:
-                table = table.filter(pc.is_in(table.column("process"), pa.array(sorted(processes), pa.int32())))
+            if wanted is not None and table.num_rows:
+                owners = table.column("process")
+                low, high = pc.min_max(owners).values()
+                demand(not owners.null_count and 0 <= low.as_py() <= high.as_py() < of, "it has rows of a process that is not there")
+                if len(wanted) < of:
+                    table = table.filter(pc.is_in(owners, pa.array(wanted, pa.int32())))
             if table.num_rows:
                 yield [self._column(name, table.column(name)) for name in names]
 
-    def _may_have(self, number: int, processes: set[int]) -> bool:
+    def _may_have(self, number: int, wanted: Sequence[int], of: int) -> bool:
+        """Whether a group may have rows of a wanted process: what it says of itself is only taken to pass over what nobody wants."""
         about = self._file.metadata.row_group(number)
-        for place in range(about.num_columns):
+        for place in range(about.num_columns if len(wanted) < of else 0):
             column = about.column(place)
             if column.path_in_schema == "process" and column.is_stats_set and column.statistics.has_min_max:
                 low, high = column.statistics.min, column.statistics.max
-                return any(low <= process <= high for process in processes)
+                return any(low <= process <= high for process in wanted)
         return True
 
     def _column(self, name: str, column: pa.ChunkedArray) -> Column:

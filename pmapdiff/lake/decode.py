@@ -6,7 +6,7 @@ Whatever is wrong with a file is one StoreError with its name.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -28,6 +28,13 @@ _LONGEST_EXTRA = 1 << 16
 _State = tuple[tuple[int | None, ...], Layout | None, tuple[int | bytes, ...]]
 
 
+class StoredSnapshot(NamedTuple):
+    """A snapshot, and how many captures it has."""
+
+    ref: SnapshotRef
+    captures: int
+
+
 class StoredProcess(NamedTuple):
     """A process of a part, and when it was captured first and last there."""
 
@@ -36,22 +43,22 @@ class StoredProcess(NamedTuple):
     last_us: int
 
 
-def read_snapshots(place: Place, part: Part) -> list[SnapshotRef]:
+def read_snapshots(place: Place, part: Part) -> list[StoredSnapshot]:
     """The snapshots of a part, in their order. As in the store that they come from, their number is `id`."""
     with _reading(place, part, "snapshots") as file:
-        refs = []
+        found = []
         for number, row in enumerate(_rows(file, "snapshots")):
-            position, taken_at, duration, label, source, selection, max_map_count, mem_total, store, origin = row
+            position, taken_at, duration, label, source, selection, max_map_count, mem_total, store, origin, captures = row
             demand(position == number, "its snapshots are not in their order")
+            demand(store == part.store and origin >= 0, "it has other snapshots than its name says")
             about = (part.partition.host, label, source, duration, selection, max_map_count, mem_total)
-            refs.append(SnapshotRef(origin, taken_at, *about, Origin(store, origin)))
+            found.append(StoredSnapshot(SnapshotRef(origin, taken_at, *about, Origin(store, origin)), captures))
+        refs = [stored.ref for stored in found]
         demand(len(refs) == part.count, f"it has {len(refs):,} snapshots, its name says {part.count:,}")
         demand({partition_of(ref) for ref in refs} == {part.partition}, "it has snapshots of another day")
         # The name has a digest of numbers and times, so they are those that it was made of.
-        demand(
-            {ref.origin.store for ref in refs if ref.origin} == {part.store} and part_of(refs) == part, "it has other snapshots than its name says"
-        )
-        return refs
+        demand(part_of(refs) == part, "it has other snapshots than its name says")
+        return found
 
 
 def read_processes(place: Place, part: Part) -> list[StoredProcess]:
@@ -64,15 +71,19 @@ def read_processes(place: Place, part: Part) -> list[StoredProcess]:
             identity = ProcessIdentity(boot, pid, ticks, key)
             about = (_raw(comm, comm_raw) or b"", command, _raw(exe, exe_raw), ppid, uid, _raw(cgroup, cgroup_raw))
             found.append(StoredProcess(ProcessInfo(identity, *about, *rest), first, last))
+        demand(len({process.info for process in found}) == len(found), "it has a process twice")
         return found
 
 
-def read_captures(place: Place, part: Part, processes: Sequence[StoredProcess], wanted: set[int]) -> list[list[tuple[int, Capture]]]:
+def read_captures(
+    place: Place, part: Part, snapshots: Sequence[StoredSnapshot], processes: Sequence[StoredProcess], wanted: Container[int]
+) -> list[list[tuple[int, Capture]]]:
     """The captures of the wanted processes by snapshot, in their order: the number of the process, and the capture without its table."""
     with _reading(place, part, "captures") as file:
+        demand(file.rows == sum(stored.captures for stored in snapshots), "it has not as many captures as its snapshots")
         found: list[list[tuple[int, int, Capture]]] = [[] for _ in range(part.count)]
         last: dict[int, tuple[tuple[Any, ...], Totals | None]] = {}
-        for row in _rows(file, "captures", wanted):
+        for row in _rows(file, "captures", wanted, len(processes)):
             snapshot, process, order, _, status, threads, hwm, limit, usage, read_us, note, digest, *counted = row
             sums = tuple(counted)
             demand(0 <= snapshot < part.count, "it has captures of a snapshot that is not there")
@@ -84,17 +95,18 @@ def read_captures(place: Place, part: Part, processes: Sequence[StoredProcess], 
                 known = last[process] = (sums, None if sums[0] is None else Totals(sums[0], tuple(sums[1:])))
             about = (None, digest, known[1], threads, hwm, limit, usage, read_us, note)
             found[snapshot].append((order, process, Capture(processes[process].info, _STATUSES[status], *about)))
-        for captures in found:
+        for captures, stored in zip(found, snapshots, strict=True):
             captures.sort(key=_by_order)
+            demand(len(captures) <= stored.captures, "it has other captures than its snapshots")
             demand(len({process for _, process, _ in captures}) == len(captures), "it has two captures of a process in a snapshot")
         return [[(process, item) for _, process, item in captures] for captures in found]
 
 
-def read_mappings(place: Place, part: Part, wanted: set[int]) -> dict[int, list[Dated]]:
-    """The mappings of the wanted processes, with the first and the last snapshot of the part that they stood in, by address."""
+def read_mappings(place: Place, part: Part, processes: int, wanted: Container[int]) -> dict[int, list[Dated]]:
+    """The mappings of the wanted ones of so many processes, with the first and the last snapshot of the part that they stood in, by address."""
     with _reading(place, part, "mappings") as file:
         found: dict[int, list[Dated]] = {}
-        for group in file.groups(SCHEMAS["mappings"].names[1:], wanted):
+        for group in file.groups(SCHEMAS["mappings"].names[1:], wanted, processes):
             _take_mappings(group, part.count, found)
         for rows in found.values():
             rows.sort(key=_by_address)
@@ -170,9 +182,9 @@ def _by_address(row: Dated) -> tuple[int, int]:
     return row[2].start, row[2].end
 
 
-def _rows(file: ParquetColumns, dataset: str, wanted: set[int] | None = None) -> Iterator[tuple[Any, ...]]:
+def _rows(file: ParquetColumns, dataset: str, wanted: Container[int] | None = None, of: int = 0) -> Iterator[tuple[Any, ...]]:
     """The rows of a file, without the name of the part, which is the same in each."""
-    for group in file.groups(SCHEMAS[dataset].names[1:], wanted):
+    for group in file.groups(SCHEMAS[dataset].names[1:], wanted, of):
         yield from zip(*(column.rows for column in group), strict=True)
 
 

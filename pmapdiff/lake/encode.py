@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pmapdiff.lake.parts import DATASETS, FORMAT, Part, part_of
+from pmapdiff.lake.parts import DATASETS, Part, part_of
 from pmapdiff.lake.schema import SCHEMAS
 from pmapdiff.model import Capture, Mapping, MappingTable, ProcessInfo, Snapshot, SnapshotRef
 from pmapdiff.text import decode, printable
@@ -120,6 +121,7 @@ class PartBuilder:
 
     def _snapshot_columns(self) -> list[Any]:
         refs = self.refs
+        counts = Counter(row[0] for row in self._captures)
         origins = [ref.origin for ref in refs if ref.origin is not None]
         return [
             range(len(refs)),
@@ -132,6 +134,7 @@ class PartBuilder:
             [ref.mem_total_kib for ref in refs],
             [origin.store for origin in origins],
             [origin.number for origin in origins],
+            [counts[number] for number in range(len(refs))],
         ]
 
     def _process_columns(self) -> list[Any]:
@@ -277,7 +280,7 @@ def _file(dataset: str, part: Part, columns: Sequence[Any]) -> bytes:
     out = io.BytesIO()
     ranged = list(compress(schema.names, [name in _RANGED for name in schema.names]))
     pq.write_table(
-        pa.table(arrays, schema=schema.with_metadata({"pmapdiff": FORMAT})),
+        pa.table(arrays, schema=schema),
         out,
         row_group_size=GROUP_ROWS,
         compression="zstd",

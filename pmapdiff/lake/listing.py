@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 from pmapdiff.errors import NotFoundError, StoreError
 from pmapdiff.lake.parts import COMMITTED, FORMAT, MARKER, Part, Partition, day_folder, day_named, day_of, host_named, part_named
@@ -41,18 +42,28 @@ def check_format(place: Place, *, writing: bool = False) -> bool:
     return True
 
 
-def days(place: Place, since_us: int | None = None, until_us: int | None = None) -> list[str]:
+def _days(place: Place, dataset: str, since_us: int | None, until_us: int | None) -> list[str]:
     """The days, in UTC, of which there is something between two moments."""
     first = "" if since_us is None else day_of(since_us)
     last = "9999-12-31" if until_us is None else day_of(until_us)
-    found = (day_named(name) for name, size in place.entries(COMMITTED).items() if size is None)
+    found = (day_named(name) for name, size in place.entries(dataset).items() if size is None)
     return sorted(day for day in found if day is not None and first <= day <= last)
 
 
-def hosts(place: Place, day: str) -> list[str]:
-    """The hosts of a day."""
-    found = (host_named(name) for name, size in place.entries(f"{COMMITTED}/{day_folder(day)}").items() if size is None)
+def _hosts(place: Place, dataset: str, day: str) -> list[str]:
+    found = (host_named(name) for name, size in place.entries(f"{dataset}/{day_folder(day)}").items() if size is None)
     return sorted(host for host in found if host is not None)
+
+
+def partitions(
+    place: Place, since_us: int | None = None, until_us: int | None = None, only: Collection[str] = (), dataset: str = COMMITTED
+) -> list[Partition]:
+    """The partitions of every host, or of these alone, on the days between two moments (µs since the epoch, both included)."""
+    days = _days(place, dataset, since_us, until_us)
+    if only:
+        return [Partition(day, host) for day in days for host in sorted(only)]
+    found = place.each(lambda day: [Partition(day, host) for host in _hosts(place, dataset, day)], days)
+    return [partition for each in found for partition in each]
 
 
 def parts_in(place: Place, partition: Partition, dataset: str = COMMITTED) -> dict[Part, int]:
@@ -62,12 +73,9 @@ def parts_in(place: Place, partition: Partition, dataset: str = COMMITTED) -> di
     return dict(sorted(found.items()))
 
 
-def all_parts(place: Place, since_us: int | None = None, until_us: int | None = None, only: set[str] | None = None) -> dict[Part, int]:
-    """Those of every host, or of these alone, on the days between two moments."""
-    in_time = days(place, since_us, until_us)
-    if only is None:
-        found = place.each(lambda day: [Partition(day, host) for host in hosts(place, day)], in_time)
-    else:
-        found = [[Partition(day, host) for host in sorted(only)] for day in in_time]
-    partitions = [partition for each in found for partition in each]
-    return {part: size for parts in place.each(lambda one: parts_in(place, one), partitions) for part, size in parts.items()}
+def all_parts(
+    place: Place, since_us: int | None = None, until_us: int | None = None, only: Collection[str] = (), dataset: str = COMMITTED
+) -> dict[Part, int]:
+    """The parts in these partitions, likewise."""
+    chosen = partitions(place, since_us, until_us, only, dataset)
+    return {part: size for parts in place.each(lambda one: parts_in(place, one, dataset), chosen) for part, size in parts.items()}

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from pmapdiff.errors import NotFoundError, StoreError
-from pmapdiff.lake.decode import StoredProcess, read_captures, read_mappings, read_processes, read_snapshots
-from pmapdiff.lake.listing import all_parts, check_format, parts_in
+from pmapdiff.lake.decode import StoredProcess, StoredSnapshot, read_captures, read_mappings, read_processes, read_snapshots
+from pmapdiff.lake.listing import all_parts, check_format, partitions, parts_in
 from pmapdiff.lake.parts import Part, number_of, partition_of, store_of
 from pmapdiff.lake.place import Place
 from pmapdiff.model import Capture, Mapping, MappingTable, Origin, ProcessIdentity, ProcessInfo, Snapshot, SnapshotRef
@@ -40,28 +40,31 @@ class LakeReader:
         self.place = Place(location)
         check_format(self.place)
         self._found: dict[_Key, tuple[Part, int]] = {}
+        self._snapshots: dict[Part, list[StoredSnapshot]] = {}
 
     def hosts(self, since_us: int | None = None, until_us: int | None = None) -> list[str]:
         """The hosts of which there is something on the days between two moments (µs since the epoch, both included)."""
-        return sorted({part.partition.host for part in all_parts(self.place, since_us, until_us)})
+        return sorted({partition.host for partition in partitions(self.place, since_us, until_us)})
 
     def refs(self, host: str, since_us: int | None = None, until_us: int | None = None) -> list[SnapshotRef]:
         """The snapshots of a host between two moments, the oldest first. `id` is their number in the store that had them first."""
-        parts = list(all_parts(self.place, since_us, until_us, {host}))
+        parts = list(all_parts(self.place, since_us, until_us, [host]))
         found = []
-        for part, refs in zip(parts, self.place.each(lambda part: read_snapshots(self.place, part), parts), strict=True):
-            found += self._learn(part, refs)
+        for part, snapshots in zip(parts, self.place.each(lambda part: read_snapshots(self.place, part), parts), strict=True):
+            found += self._learn(part, snapshots)
         low, high = (-math.inf if since_us is None else since_us), (math.inf if until_us is None else until_us)
         inside = [ref for ref in found if low <= ref.taken_at_us <= high]
         return sorted(inside, key=lambda ref: (ref.taken_at_us, store_of(ref), number_of(ref)))
 
-    def _learn(self, part: Part, refs: Sequence[SnapshotRef]) -> list[SnapshotRef]:
+    def _learn(self, part: Part, snapshots: list[StoredSnapshot]) -> list[SnapshotRef]:
         """Remember where these snapshots are; gives those that are nowhere else."""
-        return [ref for position, ref in enumerate(refs) if self._found.setdefault(_key(ref), (part, position)) == (part, position)]
+        self._snapshots[part] = snapshots
+        here = [(stored.ref, (part, position)) for position, stored in enumerate(snapshots)]
+        return [ref for ref, where in here if self._found.setdefault(_key(ref), where) == where]
 
     def last_seen(self, host: str, since_us: int | None = None) -> dict[ProcessIdentity, int]:
         """When each process of a host was captured for the last time, in µs since the epoch; of what was captured from the day of a moment on."""
-        parts = list(all_parts(self.place, since_us, only={host}))
+        parts = list(all_parts(self.place, since_us, only=[host]))
         seen: dict[ProcessIdentity, int] = {}
         for processes in self.place.each(lambda part: read_processes(self.place, part), parts):
             for info, _, last_us in processes:
@@ -79,7 +82,7 @@ class LakeReader:
         loaded: dict[Part, _LoadedPart] = {}
         for number, (ref, (part, position)) in enumerate(zip(refs, places, strict=True)):
             if part not in loaded:
-                loaded[part] = _LoadedPart(self.place, part, wanted, memory)
+                loaded[part] = _LoadedPart(self.place, part, self._snapshots[part], wanted, memory)
             yield Snapshot(ref, loaded[part].captures_at(position))
             if last_use[part] == number:
                 loaded.pop(part).leave(memory)
@@ -122,13 +125,13 @@ class _Memory:
 class _LoadedPart:
     """What the wanted processes had in the snapshots of a part."""
 
-    def __init__(self, place: Place, part: Part, wanted: Wanted | None, memory: _Memory) -> None:
+    def __init__(self, place: Place, part: Part, snapshots: list[StoredSnapshot], wanted: Wanted | None, memory: _Memory) -> None:
         self._part, self._place = part, place
         self._processes: list[StoredProcess] = read_processes(place, part)
         chosen = {number for number, process in enumerate(self._processes) if wanted is None or wanted.accepts(process.info)}
-        self._captures = read_captures(place, part, self._processes, chosen)
+        self._captures = read_captures(place, part, snapshots, self._processes, chosen)
         self._standing: dict[int, Standing] = {}
-        for process, rows in read_mappings(place, part, chosen).items():
+        for process, rows in read_mappings(place, part, len(self._processes), chosen).items():
             old = memory.take(part.partition.host, self._processes[process].info.identity)
             self._standing[process] = Standing(0, part.count - 1, _known(rows, old), old or MappingTable(()))
 

@@ -31,6 +31,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("mem_total_kib?", pa.int64()),
         ("origin_store", pa.string()),
         ("origin_number", pa.int64()),
+        ("captures", pa.int32()),
     ),
     "processes": _schema(
         ("part", pa.string()),

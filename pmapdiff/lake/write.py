@@ -62,7 +62,7 @@ class LakeWriter:
             if part_of(inside) == part:
                 known = {_key(ref) for ref in inside}
             else:
-                known = {_key(ref) for ref in read_snapshots(self.place, part)}
+                known = {_key(stored.ref) for stored in read_snapshots(self.place, part)}
             refs = [ref for ref in refs if _key(ref) not in known]
         return refs
 

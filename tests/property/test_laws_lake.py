@@ -25,6 +25,18 @@ TEXTS = st.one_of(st.none(), st.sampled_from(("before deploy", "=1+1", "\x1b[31m
 NAMES = (b"prog", b"\xff\xfe", b"a\x1b[31m", "数".encode(), b"")
 
 
+def in_any_order(taken: Sequence[Snapshot]) -> list[Snapshot]:
+    """The same, with rows of the same addresses in one order: sums stand at none, and a store says nothing of theirs."""
+    found = []
+    for one in taken:
+        captures = []
+        for capture in one.captures:
+            rows = () if capture.table is None else tuple(sorted(capture.table.mappings, key=lambda m: (m.start, m.end, repr(m))))
+            captures.append(capture if capture.table is None else capture._replace(table=MappingTable(rows)))
+        found.append(one._replace(captures=tuple(captures)))
+    return found
+
+
 def filled_from(lake: str, files: Files, steps: int = 3) -> list[Snapshot]:
     """What a new store has that was filled from a lake, so many snapshots at a time."""
     reader = LakeReader(lake)
@@ -98,7 +110,7 @@ def captures(draw: st.DrawFn, info: ProcessInfo, table: tuple[Mapping, ...]) -> 
         # What the table cannot tell has been counted by the kernel.
         figures = tuple([draw(small) if value is None else value for value in maps.totals.figures])
         return found._replace(table=maps, totals=Totals(len(table), figures))
-    digest = digest_of(repr(table).encode()) if table and draw(st.booleans()) else None
+    digest = draw(st.sampled_from((None, digest_of(repr(table).encode())))) if table else None
     return found._replace(table=MappingTable(table), digest=digest)
 
 
@@ -117,7 +129,8 @@ def histories(draw: st.DrawFn) -> list[Snapshot]:
         for info in processes[host]:
             if draw(st.integers(0, 5)):
                 if draw(st.booleans()):
-                    current[host, info] = draw(evolve(current[host, info]))
+                    # What the kernel does to a table makes no sense of one that is torn.
+                    current[host, info] = tuple(m for m in draw(evolve(current[host, info])) if m.end > m.start and (m.offset or 0) >= 0)
                 form = draw(st.sampled_from((*FORMS, "smaps", "sums")))
                 table = summed(current[host, info]) if form == "sums" else in_form(sorted(current[host, info], key=lambda m: m[:2]), form)
                 taken.append(draw(captures(info, table)))
@@ -127,7 +140,7 @@ def histories(draw: st.DrawFn) -> list[Snapshot]:
     return found
 
 
-@law(60, shrink=False)
+@law(40, shrink=False)
 @given(histories(), st.data())
 def test_a_lake_has_what_the_store_has(files: Files, taken: list[Snapshot], data: st.DataObject) -> None:
     with files.fresh() as location, lake_in_memory() as lake, lake_in_memory() as other:
@@ -135,20 +148,20 @@ def test_a_lake_has_what_the_store_has(files: Files, taken: list[Snapshot], data
         store.write_all(taken)
         assert write_lake(store, lake) == len(taken)
         assert write_lake(store, lake) == 0
-        assert in_lake(lake) == in_store(store)
+        assert in_any_order(in_lake(lake)) == in_any_order(in_store(store))
         # In many steps, of any size, and of any part of it first.
         refs = store.refs()
         while left := missing_in(other, refs):
             write_lake(store, other, data.draw(st.lists(st.sampled_from(left), min_size=1, max_size=len(left), unique=True)))
-        assert in_lake(other) == in_store(store)
-        assert filled_from(lake, files) == in_store(store)
+        assert in_any_order(in_lake(other)) == in_any_order(in_store(store))
+        assert in_any_order(filled_from(lake, files)) == in_any_order(in_store(store))
 
 
 def missing_in(lake: str, refs: list[SnapshotRef]) -> list[SnapshotRef]:
     return [ref for group in LakeWriter(lake).missing(refs) for ref in group]
 
 
-@law(15, shrink=False)
+@law(10, shrink=False)
 @given(histories())
 def test_a_lake_is_filled_from_any_database_and_into_any(backend: Backend, taken: list[Snapshot]) -> None:
     with backend.fresh() as location, lake_in_memory() as lake, backend.fresh() as another:
@@ -158,7 +171,7 @@ def test_a_lake_is_filled_from_any_database_and_into_any(backend: Backend, taken
         reader = LakeReader(lake)
         for host in reader.hosts():
             target.take_in(list(reader.walk(reader.refs(host))))
-        assert in_store(target) == in_store(store)
+        assert in_any_order(in_store(target)) == in_any_order(in_store(store))
         # What was copied is the same snapshots, whoever writes them.
         assert write_lake(target, lake) == 0
 
