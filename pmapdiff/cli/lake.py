@@ -55,11 +55,12 @@ def write(
     """
     from pmapdiff.api.look import Span
     from pmapdiff.lake import LakeWriter
+    from pmapdiff.store import ProcessFilter
     from pmapdiff.store.claim import claimed
 
     options: Global = context.obj
     store = options.open_store()
-    span = Span(since, until).moments_us(store)
+    span = Span(since, until).moments_us(store, ProcessFilter(hosts=frozenset(argument_text(name) for name in host or ())))
     begun, done, bytes_written, parts = time.monotonic(), 0, 0, 0
     with ProgressLine() as progress:
 
