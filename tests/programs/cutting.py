@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import random
 import selectors
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _PORT = 5432
@@ -20,24 +21,38 @@ def unreliable(folder: str, server: str, seed: int, cuts: int, *, silent: bool =
 
     The first so many connections are cut off after some 100 to 100,000 bytes, or nothing more is passed on if it is `silent`; the others work.
     """
+    with _between(folder, server, random.Random(seed), cuts, silent):
+        yield
+
+
+@contextlib.contextmanager
+def counted(folder: str, server: str) -> Iterator[Callable[[], int]]:
+    """The same, but all connections work; gives what says how many bytes have passed until now, both ways."""
+    with _between(folder, server, random.Random(0), 0, False) as passed:
+        yield lambda: int.from_bytes(passed[:8], "little")
+
+
+@contextlib.contextmanager
+def _between(folder: str, server: str, chosen: random.Random, cuts: int, silent: bool) -> Iterator[mmap.mmap]:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(Path(folder, f".s.PGSQL.{_PORT}")))
     listener.listen(128)
+    passed = mmap.mmap(-1, 8)
     pid = os.fork()
     if not pid:
         try:
-            _serve(listener, str(Path(server, f".s.PGSQL.{_PORT}")), random.Random(seed), cuts, silent)
+            _serve(listener, str(Path(server, f".s.PGSQL.{_PORT}")), chosen, cuts, silent, passed)
         finally:
             os._exit(1)
     listener.close()
     try:
-        yield
+        yield passed
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
-def _serve(listener: socket.socket, server: str, chosen: random.Random, cuts: int, silent: bool) -> None:
+def _serve(listener: socket.socket, server: str, chosen: random.Random, cuts: int, silent: bool, passed: mmap.mmap) -> None:
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     # The other end of each, and how many bytes the connection has left, in all, in a list of one; None: all that come.
@@ -71,6 +86,7 @@ def _serve(listener: socket.socket, server: str, chosen: random.Random, cuts: in
                 data = b""
             if budget is not None:
                 budget[0] -= len(data)
+            passed[:8] = (int.from_bytes(passed[:8], "little") + len(data)).to_bytes(8, "little")
             with contextlib.suppress(OSError):
                 others[end].sendall(data)
             if not data:
