@@ -37,9 +37,7 @@ def run() -> list[Promise]:
         db = Path(name, "host.db")
         _make(Path(name), db)
         facts = Store.open(str(db)).info()
-        print(
-            f"\n{facts['snapshots']} snapshots, {facts['captures']:,} captures, {facts['usage_rows']:,} rows of usage, file {facts['bytes']:,} bytes"
-        )
+        print(f"\n{facts['snapshots']} snapshots, {facts['captures']:,} captures, {facts['usage_rows']:,} usage rows, {facts['bytes']:,} bytes")
         synced, copied, to_file = Measured(), Measured(), Measured()
         rates = []
         for _ in range(ROUNDS):
@@ -108,7 +106,7 @@ def _one_by_one(cluster: Cluster, folder: Path, db: Path) -> None:
         argv = [*PMAPDIFF, "--db", str(folder / "growing.db"), "sync", through]
         measured.run(argv)
         at_once = passed()
-        measured.cpu.clear(), measured.wall.clear()
+        measured = Measured()
         for ref in refs[-ONE_BY_ONE:]:
             growing.write(store.load(ref))
             measured.run(argv)
