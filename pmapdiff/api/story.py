@@ -53,7 +53,11 @@ def find_story(
     if not texts:
         return story_of_range(open_store(), wanted, span, within=within, kills=kills, classifier=classifier, counted=counted)
     if len(texts) == 2 and not any(source.is_file(text) for text in texts):
-        return story_between(open_store(), wanted, texts[0], texts[1], within=within, kills=kills, classifier=classifier, counted=counted)
+        store = open_store()
+        refs = _ends(store, wanted, texts[0], texts[1])
+        # Between two hosts there is no time that passes.
+        if not refs[0].is_elsewhere(refs[1]):
+            return story_between(store, wanted, refs, within=within, kills=kills, classifier=classifier, counted=counted)
     return story_of_given(source, texts, wanted, within=within, kills=kills, classifier=classifier)
 
 
@@ -73,13 +77,26 @@ def story_of_range(
     return replace(found, of_services=_first_and_last(store, history, classifier))
 
 
-def story_between(
-    store: Store, wanted: ProcessFilter, first: str, last: str, *, within: str, kills: Sequence[OomKill], classifier: Classifier, counted: Counted
-) -> Story:
-    """The same of all snapshots from one to another, which are those that are compared. Raises UsageError, NotFoundError."""
+def _ends(store: Store, wanted: ProcessFilter, first: str, last: str) -> list[SnapshotRef]:
+    """The snapshots that two WHENs mean, the older one first. Raises UsageError, NotFoundError."""
     named = {text: store.resolve(text, wanted) for text in (first, last)}
     store.demand_one_host(named, wanted)
-    refs = sorted((named[first], named[last]), key=lambda ref: (ref.taken_at_us, ref.id or 0))
+    return sorted((named[first], named[last]), key=lambda ref: (ref.taken_at_us, ref.id or 0))
+
+
+def story_between(
+    store: Store,
+    wanted: ProcessFilter,
+    refs: Sequence[SnapshotRef],
+    *,
+    within: str,
+    kills: Sequence[OomKill],
+    classifier: Classifier,
+    counted: Counted,
+) -> Story:
+    """The same of all snapshots of a host from one to another, which are those that are compared. Raises UsageError, NotFoundError."""
+    if refs[0].known_host is not None and refs[0].host == refs[1].host:
+        wanted = replace(wanted, hosts=frozenset([refs[0].host]))
     span = Span(*(format_moment_utc(ref.taken_at_us) for ref in refs))
     found = story_of_range(store, wanted, span, within=within, kills=kills, classifier=classifier, counted=counted)
     return replace(found, comparison=_compared(store, refs, wanted, classifier))

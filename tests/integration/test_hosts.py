@@ -83,6 +83,15 @@ def test_a_report_of_one_host(ask: Asked, tmp_path: Path) -> None:
     assert "web1" in page.read_text()
     assert "web2" not in page.read_text()
     ask("report", "first", "latest", "-o", page).refused("could be of 3 hosts")
+    ask("report", "web1@first", "17", "-o", page).ok()
+    assert ("6 snapshots" in page.read_text(), "web2" in page.read_text()) == (True, False), "between two of a host lie those of that host"
+
+
+def test_a_report_of_two_hosts(ask: Asked, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    ask("report", "web1@latest", "db1@first", "-o", page).ok()
+    text = page.read_text()
+    assert ("2 snapshots" in text, "web1" in text, "db1" in text, "web2" in text) == (True, True, True, False)
 
 
 @pytest.mark.parametrize("command", ["snapshots", "processes", "show", "compare 1 2", "history", "leaks", "check", "export", "hosts", "db info"])
