@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Sequence
+from typing import NamedTuple
 
 from pmapdiff.align.labels import basename, object_name
-from pmapdiff.align.versions import fold_version
+from pmapdiff.align.versions import fold_version, versions_in
 from pmapdiff.model import ProcessInfo
 
 # Ids of containers, pods and sessions in the path of a cgroup or in a title.
@@ -142,3 +143,43 @@ def in_any_service(process: ProcessInfo) -> Hashable:
     program = _program(process)
     # Where the service does not count, it does not say either what an interpreter runs.
     return (fold_version(program), fold_version(role_of(process._replace(unit=None)))) if program else None
+
+
+class Lineage(NamedTuple):
+    """A service wherever it runs: program, unit or cgroup (None if nothing manages it) and role, without versions, ids and the name of the host."""
+
+    program: bytes
+    unit: bytes | None
+    role: bytes
+
+
+def in_order(lineage: Lineage) -> tuple[bytes, bytes, bytes]:
+    """What lineages are sorted by."""
+    return lineage.program, lineage.unit or b"", lineage.role
+
+
+def lineage_of(process: ProcessInfo, host: str) -> Lineage:
+    """The service that a process is of, the same on all hosts: what the loosest of `RULES` goes by.
+
+    Units and scripts may be called after their host (`ceph-mon@web7.service`): there it is `HOST`.
+    """
+    unit = service_of(process)
+    program = fold_version(_program(process)) or process.name.encode("utf-8", "surrogateescape")
+    return Lineage(program, None if unit is None else _without_host(unit, host), _without_host(fold_version(role_of(process)), host))
+
+
+def release_of(process: ProcessInfo) -> tuple[bytes, ...]:
+    """The versions in the names of its program and of what that runs: what `lineage_of` leaves out of them, in the same places for one service."""
+    return (*versions_in(_program(process)), *versions_in(role_of(process)))
+
+
+def _without_host(name: bytes, host: str) -> bytes:
+    """The name of a unit or a script without that of the host, long or short, where that is a word of its own.
+
+    One that is all digits, or shorter than three characters, could stand for anything.
+    """
+    for known in dict.fromkeys((host, host.partition(".")[0])):
+        if len(known) >= 3 and not known.isdigit():
+            word = re.escape(known.encode("utf-8", "surrogateescape"))
+            name = re.sub(rb"(?<![A-Za-z0-9])" + word + rb"(?![A-Za-z0-9])", b"HOST", name)
+    return name

@@ -28,6 +28,23 @@ def fold_version(name: bytes) -> bytes:
     return _SONAME.sub(b".so", re.sub(rb"#(?:[-._+~@:]#)+", b"#", folded))
 
 
+@lru_cache(maxsize=4096)
+def versions_in(name: bytes) -> tuple[bytes, ...]:
+    """What `fold_version` takes out of a name, in its order: `1.10` of /opt/app-1.10/bin/app. A UUID is drawn by lot for each run, and no version."""
+    found: list[tuple[int, bytes]] = []
+
+    def note(match: re.Match[bytes]) -> bytes:
+        found.append((match.start(), match[0]))
+        return blank(match)
+
+    def blank(match: re.Match[bytes]) -> bytes:
+        return b"#" * len(match[0])
+
+    known = _LOT.sub(lambda lot: blank(lot) if b"-" in lot[0] else note(lot), object_name(name))
+    _NUMBER.sub(note, _TAIL.sub(note, known))
+    return tuple(version for _, version in sorted(found))
+
+
 def version_key(name: bytes) -> tuple[tuple[int, int, bytes], ...]:
     """What sorts names by their versions: 1.9 before 1.10."""
     return tuple((1, int(part[:18]), b"") if part[:1].isdigit() else (0, 0, part) for part in _PARTS.findall(object_name(name)))

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from pmapdiff.align import History, ServiceHistory
+from pmapdiff.analyse.chance import FALSE_DISCOVERIES, discovery_chances
 from pmapdiff.analyse.end import end_of, kill_of
 from pmapdiff.analyse.findings import LEAST_KIB, Findings
 from pmapdiff.analyse.result import Figure, Leaks, Sibling, Suspect, Trend, Verdict
@@ -15,8 +16,6 @@ from pmapdiff.model.oom import OomKill
 from pmapdiff.units import plural
 
 DEFAULT_HORIZON_HOURS = 90 * 24.0
-# Of those that are called growing, among many, no more than this part may be chance (Benjamini and Hochberg).
-_FALSE_DISCOVERIES = 0.1
 _ORDER = tuple(Verdict)
 
 
@@ -145,14 +144,6 @@ def _killed(service: ServiceHistory, kill: OomKill) -> ProcessInfo:
     return next(known.process for known in reversed(service.incarnations) if known.process.pid == kill.pid)
 
 
-def discovery_chances(ps: Sequence[float]) -> list[float]:
-    """Of each p-value among many, the part of chance discoveries among all that are as small (Benjamini and Hochberg)."""
-    chances, least = [1.0] * len(ps), 1.0
-    for rank, number in sorted(enumerate(sorted(range(len(ps)), key=ps.__getitem__), 1), reverse=True):
-        least = chances[number] = min(least, ps[number] * len(ps) / rank)
-    return chances
-
-
 def _discount_chance(judged: Sequence[_Judged]) -> None:
     """Of many services some grow by chance alone: those that may be are no longer called growing."""
     tested = [known for known in judged if known.varies]
@@ -160,7 +151,7 @@ def _discount_chance(judged: Sequence[_Judged]) -> None:
         return
     chances = discovery_chances([known.p for known in tested])
     for known, chance in zip(tested, chances, strict=True):
-        if known.p < 1.0 and chance > _FALSE_DISCOVERIES:
+        if known.p < 1.0 and chance > FALSE_DISCOVERIES:
             known.doubt(len(tested))
 
 

@@ -111,12 +111,17 @@ def find_growth(
     from pmapdiff.analyse.leaks import find_leaks
     from pmapdiff.units import parse_duration
 
-    families = (*classifier.families, MAPPING_COUNT)
-    if family is not None and family not in families:
-        raise UsageError(f"--family {printable(argument_text(family))}: one of {', '.join(families)}")
+    check_family(family, classifier)
     horizon_hours = parse_duration(within) / 3600
     history = follow(store, wanted, span, kills=kills, classifier=classifier, counted=counted)
     return find_leaks(history, horizon_hours=horizon_hours, family=family, kills=kills, pids=wanted.pids)
+
+
+def check_family(family: str | None, classifier: Classifier) -> None:
+    """Raise UsageError if there is no such family to look for growth in."""
+    families = (*classifier.families, MAPPING_COUNT)
+    if family is not None and family not in families:
+        raise UsageError(f"--family {printable(argument_text(family))}: one of {', '.join(families)}")
 
 
 def follow(store: Store, wanted: ProcessFilter, span: Span, *, kills: Sequence[OomKill] = (), classifier: Classifier, counted: Counted) -> History:

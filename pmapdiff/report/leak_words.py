@@ -114,6 +114,11 @@ def _is_interval(trend: Trend) -> bool:
     return trend.verdict in _GOES_ON and all(map(isfinite, (trend.slope, trend.low, trend.high))) and trend.low < trend.high
 
 
+def rate_words(slope: float, figure: Figure, *, short: bool = False) -> str:
+    """`+12.0 MiB/h`, `+412 mappings/h`: of no one trend."""
+    return _growth([slope], figure, short=short)
+
+
 def _growth(values: Sequence[float], figure: Figure, *, short: bool = False) -> str:
     return format_growth_count(*values, unit="maps" if short else "mappings") if figure.is_count else format_growth_kib(*values)
 

@@ -25,7 +25,7 @@ def write_leaks(result: Leaks, view: View, out: TextIO) -> None:
             "hosts": list(result.hosts),
             "within_hours": result.horizon_hours,
             "notes": list(result.notes),
-            "processes": [_suspect_value(suspect) for suspect in processes],
+            "processes": [suspect_value(suspect) for suspect in processes],
         },
         out,
     )
@@ -53,7 +53,8 @@ def trend_value(trend: Trend, figure: Figure) -> dict[str, Any]:
     }
 
 
-def _limit_value(limit: TimeToLimit) -> dict[str, Any]:
+def limit_value(limit: TimeToLimit) -> dict[str, Any]:
+    """When something is full."""
     return {
         "what": limit.what,
         "limit": limit.limit,
@@ -71,7 +72,7 @@ def _finding_value(finding: Finding) -> dict[str, Any]:
         **trend_value(finding.trend, finding.figure),
         "share": number_value(finding.share),
         "urgent": finding.urgent,
-        "limits": [_limit_value(limit) for limit in finding.limits],
+        "limits": [limit_value(limit) for limit in finding.limits],
         "evidence": list(finding.evidence),
         "suggestion": finding.suggestion,
         "region_ids": list(finding.region_ids),
@@ -102,7 +103,8 @@ def _sibling_value(sibling: Sibling) -> dict[str, Any]:
     }
 
 
-def _suspect_value(suspect: Suspect) -> dict[str, Any]:
+def suspect_value(suspect: Suspect) -> dict[str, Any]:
+    """One service of a host, with all that is found of it and its whole series."""
     return {
         **process_value(suspect.process),
         "host": suspect.host,

@@ -36,7 +36,10 @@ ALLOWED = {
     "schedule": BASE,
     "api": BASE | {"model", "align", "compare", "analyse", "store", "formats", "report"},
     "browse": BASE | {"model", "align", "compare", "analyse", "store", "report"},
-    "cli": BASE | {"api", "browse", "model", "align", "compare", "analyse", "store", "formats", "capture", "report", "schedule", "lake", "cli"},
+    "fleet": BASE | {"model", "align", "compare", "analyse", "store", "lake", "__init__"},
+    "cli": (
+        BASE | {"api", "browse", "fleet", "model", "align", "compare", "analyse", "store", "formats", "capture", "report", "schedule", "lake", "cli"}
+    ),
     "__init__": {"api", "errors"},
     "__main__": {"cli"},
 }
@@ -51,6 +54,7 @@ THIRD_PARTY = {
     "report": {"rich", "pandas", "pyarrow", "prometheus_client", "vl_convert", "jinja2", "markupsafe"},
     "schedule": {"crontab"},
     "browse": {"rich", "textual"},
+    "fleet": {"dask", "distributed"},
     "cli": {"typer"},
 }
 

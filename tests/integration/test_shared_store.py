@@ -14,7 +14,7 @@ from unittest import mock
 import psycopg
 import pytest
 from backends import Cluster, running_cluster
-from fleets import as_host, hosts_like, recorded, told
+from like_hosts import as_host, hosts_like, recorded, told
 from programs import Runner
 from programs.cutting import unreliable
 from programs.driver import Forked

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from backends import Backend, Cluster
-from fleets import SAMPLE, as_host, recorded, told
+from like_hosts import SAMPLE, as_host, recorded, told
 from programs import Runner
 from sqlalchemy import text
 

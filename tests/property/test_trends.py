@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from zoo.series import SPECIES, Species, generate, tally
 
+from pmapdiff.analyse.chance import discovery_chances
 from pmapdiff.analyse.judge import judge
-from pmapdiff.analyse.leaks import discovery_chances
 from pmapdiff.analyse.lines import rise, sustained, theil_sen
 from pmapdiff.analyse.pieces import straight_pieces
 from pmapdiff.analyse.result import Verdict
