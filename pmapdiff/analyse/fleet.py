@@ -12,7 +12,6 @@ from pmapdiff.analyse.chance import FALSE_DISCOVERIES, discovery_chances
 from pmapdiff.analyse.fleet_host import curve_of, middle
 from pmapdiff.analyse.fleet_result import (
     Calm,
-    Failure,
     FleetLeaks,
     Grower,
     Healthy,
@@ -23,6 +22,7 @@ from pmapdiff.analyse.fleet_result import (
 )
 from pmapdiff.analyse.onsets import Dated, shared_onset
 from pmapdiff.analyse.result import Figure, Suspect, Verdict
+from pmapdiff.model.fleet import Failure
 
 # Of each service so many that grow are kept in full, and of each of its releases so many that do not.
 WORST = 5

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pmapdiff.align.lineage import Lineage
 from pmapdiff.analyse.result import Figure, Suspect, TimeToLimit, Trend, Verdict
+from pmapdiff.model.fleet import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +158,6 @@ class ServiceLeaks:
     def is_growing(self) -> bool:
         """Whether it grows anywhere, and not only by chance."""
         return self.growing > 0 and not self.may_be_chance
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A host that nothing can be said of, and why: one line, which need not be safe to print."""
-
-    host: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

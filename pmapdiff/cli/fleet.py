@@ -18,8 +18,8 @@ from pmapdiff.errors import PmapdiffError, UsageError
 from pmapdiff.text import argument_text, printable
 
 if TYPE_CHECKING:
-    from pmapdiff.analyse.fleet_result import Failure
     from pmapdiff.fleet.tasks import Asked
+    from pmapdiff.model.fleet import Failure
 
 T = TypeVar("T")
 
@@ -99,6 +99,52 @@ def leaks(
     if exit_code and any(service.is_growing and service.urgent for service in result.services):
         sys.stdout.flush()
         raise typer.Exit(1)
+
+
+@command(
+    "compare",
+    """
+pmapdiff fleet compare /srv/lake '1d ago' now
+pmapdiff fleet compare /srv/lake '2026-11-22 14:00' '2026-11-22 15:00' --name orders
+""",
+    group,
+    short_help="Say what changed in all hosts between two times.",
+)
+def compare(
+    source: SourceArgument,
+    before: Annotated[str, typer.Argument(metavar="T1", help="The earlier time.")],
+    after: Annotated[str, typer.Argument(metavar="T2", help="The later one.")],
+    host: HostOption = None,
+    name: NameOption = None,
+    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json or csv.")] = "text",
+    output: OutputOption = None,
+    top: TopOption = None,
+    buckets: BucketsOption = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+) -> None:
+    """Compare of every host its last snapshots at or before two times, and say what it comes to: services by how much they changed.
+
+    What is compared is a service on a host: all of its processes together, whichever of them were started anew.
+    """
+    from pmapdiff.api.look import classifier_of
+    from pmapdiff.compare.fleet import Gathering
+    from pmapdiff.fleet.tasks import CompareTask
+    from pmapdiff.report import write_report
+
+    classifier_of(buckets)
+    moments = [_moment(end, text) or 0 for end, text in (("T1", before), ("T2", after))]
+    task = CompareTask(_asked(source, None, None, name, buckets), *moments)
+    _check_form("fleet-compare", form)
+    gathered = Gathering(*moments)
+    for found in _swept(task, task.asked, host or [], workers, scheduler):
+        gathered.add(found)
+    result = gathered.result()
+    _demand_one(result.hosts, result.failures)
+    with opened_output(output or STANDARD_OUTPUT) as out:
+        write_report("fleet-compare", form, result, screen_view(top=top), out)
+    if form != "text":
+        _tell(result.failures)
 
 
 def _asked(source: str, since: str | None, until: str | None, name: str | None, buckets: str | None) -> Asked:

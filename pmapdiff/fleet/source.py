@@ -12,7 +12,6 @@ from pmapdiff.errors import NotFoundError
 from pmapdiff.model import ProcessIdentity, Snapshot, SnapshotRef
 from pmapdiff.store import ProcessFilter, Store
 from pmapdiff.text import printable
-from pmapdiff.units import plural
 
 _NAMED = 8
 
@@ -81,5 +80,5 @@ def chosen_hosts(source: HostSource, patterns: Sequence[str]) -> list[str]:
         names = ", ".join(printable(host) for host in known[:_NAMED])
         more = f" and {len(known) - _NAMED:,} more" if len(known) > _NAMED else ""
         asked = " ".join(f"--host {printable(pattern)}" for pattern in patterns)
-        raise NotFoundError(f"there is no host that fits {asked}, of {plural(len(known), 'host')}, {names}{more}")
+        raise NotFoundError(f"there is no host that fits {asked}: there {'is' if len(known) == 1 else 'are'} {names}{more}")
     return chosen

@@ -14,8 +14,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pmapdiff import __version__
-from pmapdiff.analyse.fleet_result import Failure
 from pmapdiff.errors import PmapdiffError, UsageError
+from pmapdiff.model.fleet import Failure
 from pmapdiff.text import printable
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def local_client(workers: int) -> Generator[Client]:
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pmapdiff-fleet-", ignore_cleanup_errors=True))
-        stack.enter_context(dask.config.set({"distributed.worker.profile.enabled": False, "distributed.admin.system-monitor.disk": False}))
+        stack.enter_context(dask.config.set({"temporary-directory": folder, "distributed.worker.profile.enabled": False}))
         cluster = stack.enter_context(
             LocalCluster(
                 n_workers=workers,
@@ -170,7 +170,7 @@ def remote_client(address: str) -> Generator[Client]:
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         try:
-            client = stack.enter_context(Client(address, timeout=PATIENCE_S, set_as_default=False))
+            client = stack.enter_context(Client(address, timeout=PATIENCE_S))
             client.wait_for_workers(1, timeout=PATIENCE_S)
         except TimeoutError:
             raise UsageError(f"--scheduler {printable(address)}: it has no workers: start some with `dask worker {printable(address)}`") from None

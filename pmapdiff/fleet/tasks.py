@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from pmapdiff.align import Classifier
     from pmapdiff.analyse.fleet_result import HostLeaks
     from pmapdiff.analyse.result import Leaks
+    from pmapdiff.compare import Comparison
+    from pmapdiff.compare.fleet import HostComparison
+    from pmapdiff.model import SnapshotRef
+
+_RECENT_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,42 @@ class LeaksTask:
         refs = source.refs(host, asked.since_us, asked.until_us, wanted)
         history = trace(source.walk(host, refs, wanted), source.last_seen(host, wanted), classifier=_classifier(asked.buckets))
         return find_leaks(history, horizon_hours=self.horizon_hours, family=self.family)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareTask:
+    """`pmapdiff compare T1 T2` on a host, of its last snapshots at or before two moments (µs since the epoch), and of its result what is kept."""
+
+    asked: Asked
+    before_us: int
+    after_us: int
+
+    def __call__(self, host: str) -> HostComparison:
+        """Look at a host."""
+        from pmapdiff.compare.fleet import HostComparison, keep_of
+
+        comparison = self.comparison(opened(self.asked.location), host)
+        return comparison if isinstance(comparison, HostComparison) else keep_of(host, comparison)
+
+    def comparison(self, source: HostSource, host: str) -> Comparison | HostComparison:
+        """All that changed on a host; if there are no two snapshots to compare, which there are."""
+        from pmapdiff.compare import compare_snapshots
+        from pmapdiff.compare.fleet import HostComparison
+
+        wanted = ProcessFilter(name=self.asked.name)
+        before, after = (_last(source, host, moment, wanted) for moment in (self.before_us, self.after_us))
+        if before is None or after is None or before == after:
+            return HostComparison(host, before, after)
+        one, other = source.walk(host, [before, after] if before.taken_at_us <= after.taken_at_us else [after, before], wanted)
+        if one.ref != before:
+            one, other = other, one
+        return compare_snapshots(one, other, classifier=_classifier(self.asked.buckets))
+
+
+def _last(source: HostSource, host: str, moment_us: int, wanted: ProcessFilter) -> SnapshotRef | None:
+    """The last snapshot of a host at or before a moment. Most hosts have one of the day before: then the years before that need not be looked at."""
+    found = source.refs(host, moment_us - _RECENT_US, moment_us, wanted) or source.refs(host, None, moment_us, wanted)
+    return found[-1] if found else None
 
 
 @lru_cache(maxsize=1)

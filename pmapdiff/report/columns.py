@@ -26,7 +26,7 @@ class Kind(Enum):
 _TEXTS = frozenset(
     (
         *("command", "command_line", "exe", "cgroup", "unit", "container", "name", "path", "vm_flags", "host", "label", "source", "selection"),
-        *("evidence", "suggestion"),
+        *("evidence", "suggestion", "service", "role", "release", "what", "worst_host"),
     )
 )
 _WORDS = frozenset(
@@ -52,6 +52,6 @@ def kind_of(column: str) -> Kind:
         return Kind.MOMENT
     if column.startswith("slope_") or column in _NUMBERS:
         return Kind.NUMBER
-    if column in ("possibly", "urgent", "silent"):
+    if column in ("possibly", "urgent", "silent", "may_be_chance", "onset_is_known"):
         return Kind.FLAG
     return Kind.UNSIGNED if column == "inode" else Kind.INTEGER

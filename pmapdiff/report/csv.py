@@ -80,6 +80,6 @@ def _writer(subject: str) -> Writer:
     return write
 
 
-# A row a change, family or process; a region and snapshot; a finding; a snapshot; a process; a host.
-for _subject in ("compare", "history", "series", "leaks", "snapshots", "processes", "hosts"):
+# A row a change, family or process; a region and snapshot; a finding; a snapshot; a process; a host; of a fleet a process that grows, or a service.
+for _subject in ("compare", "history", "series", "leaks", "snapshots", "processes", "hosts", "fleet-leaks", "fleet-compare"):
     register(_subject, "csv")(_writer(_subject))

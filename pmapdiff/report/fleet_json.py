@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TextIO
 
-from pmapdiff.analyse.fleet_result import Failure, FleetLeaks, Grower, Healthy, Release, ServiceLeaks, SharedOnset
+from pmapdiff.analyse.fleet_result import FleetLeaks, Grower, Healthy, Release, ServiceLeaks, SharedOnset
+from pmapdiff.model.fleet import Failure
 from pmapdiff.report.base import View, register
 from pmapdiff.report.findings import number_value
 from pmapdiff.report.fleet_words import service_title

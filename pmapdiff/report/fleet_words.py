@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
+from pmapdiff.align.lineage import Lineage
 from pmapdiff.analyse.fleet_result import FleetLeaks, ServiceLeaks, SharedOnset
 from pmapdiff.analyse.result import Verdict
+from pmapdiff.model.fleet import Failure
 from pmapdiff.report.leak_words import rate_words
 from pmapdiff.text import decode, printable
 from pmapdiff.units import format_duration, format_moment_short, plural
@@ -14,7 +17,21 @@ _CODE = ("-c", "-e")
 _MOST_HOSTS = 5
 
 
-def service_title(service: ServiceLeaks, others: Sequence[ServiceLeaks] = ()) -> str:
+class Named(Protocol):
+    """What has a name in a fleet: a service that grows, or that changed."""
+
+    @property
+    def lineage(self) -> Lineage:
+        """What makes processes of many hosts one service."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What one of its processes is called."""
+        ...
+
+
+def service_title(service: Named, others: Sequence[Named] = ()) -> str:
     """`orders`, `python3 app.py`, `nginx: worker process`; with its unit where that says more, or where another one is called the same."""
     title = _name(service)
     unit = "" if service.lineage.unit is None else decode(service.lineage.unit)
@@ -24,7 +41,7 @@ def service_title(service: ServiceLeaks, others: Sequence[ServiceLeaks] = ()) ->
     return printable(f"{title} ({decode(service.lineage.program)})" if alike else title)
 
 
-def _name(service: ServiceLeaks) -> str:
+def _name(service: Named) -> str:
     role = decode(service.lineage.role)
     first, _, module = role.partition("\0")
     if not role:
@@ -147,11 +164,14 @@ def trouble_words(fleet: FleetLeaks) -> list[str]:
     said = []
     if fleet.silent:
         said.append(f"no such snapshot of {plural(len(fleet.silent), 'host')}: {named_hosts(fleet.silent)}")
-    said += [f"{printable(failure.host)} could not be read: {printable(failure.reason)}" for failure in fleet.failures[:_MOST_HOSTS]]
-    if len(fleet.failures) > _MOST_HOSTS:
-        rest = [failure.host for failure in fleet.failures[_MOST_HOSTS:]]
-        said.append(f"nor could {plural(len(rest), 'more host')}: {named_hosts(rest)}")
-    return said
+    return [*said, *failure_words(fleet.failures)]
+
+
+def failure_words(failures: Sequence[Failure]) -> list[str]:
+    """Which hosts could not be read, and of the first ones why."""
+    said = [f"{printable(failure.host)} could not be read: {printable(failure.reason)}" for failure in failures[:_MOST_HOSTS]]
+    rest = [failure.host for failure in failures[_MOST_HOSTS:]]
+    return [*said, *([f"nor could {plural(len(rest), 'more host')}: {named_hosts(rest)}"] if rest else [])]
 
 
 def named_hosts(hosts: Sequence[str]) -> str:

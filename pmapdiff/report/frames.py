@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pmapdiff.align import History
+from pmapdiff.analyse.fleet_result import FleetLeaks
 from pmapdiff.analyse.result import Leaks
 from pmapdiff.compare import Comparison, ProcessComparison
+from pmapdiff.compare.fleet import FleetComparison
 from pmapdiff.model import FIGURES, Mapping, Snapshot, SnapshotRef
 from pmapdiff.model.mapping import SUM_PERMS, known_perms
 from pmapdiff.report.base import View
@@ -20,6 +22,7 @@ from pmapdiff.report.columns import Kind, kind_of
 from pmapdiff.report.families import summarise
 from pmapdiff.report.findings import COLUMNS, finding_rows
 from pmapdiff.report.flat import MAPPINGS, Flat
+from pmapdiff.report.fleet_rows import COMPARE_COLUMNS, LEAKS_COLUMNS, compare_rows, leaks_rows
 from pmapdiff.report.regions import figure_name, rows_of
 from pmapdiff.report.shape import choose, sort_key
 
@@ -254,12 +257,24 @@ def leak_frame(leaks: Leaks, view: View | None = None) -> pd.DataFrame:
     return _frame(COLUMNS, finding_rows(leaks, (view or View()).top or None))
 
 
+def fleet_leak_frame(fleet: FleetLeaks, view: View | None = None) -> pd.DataFrame:
+    """One row a process that grows, service by service."""
+    return _frame(LEAKS_COLUMNS, leaks_rows(fleet, (view or View()).top or None))
+
+
+def fleet_change_frame(fleet: FleetComparison, view: View | None = None) -> pd.DataFrame:
+    """One row a service; figures are differences over all hosts."""
+    return _frame(COMPARE_COLUMNS, compare_rows(fleet, (view or View()).top or None))
+
+
 _FRAMES: dict[str, Callable[[Any, View], pd.DataFrame]] = {
     "compare": comparison_frame,
     "show": show_frame,
     "history": history_frame,
     "series": history_frame,
     "leaks": leak_frame,
+    "fleet-leaks": fleet_leak_frame,
+    "fleet-compare": fleet_change_frame,
     "snapshots": snapshot_frame,
     "processes": process_summary_frame,
     "hosts": host_frame,
