@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from pmapdiff.cli._app import BucketsOption, NameOption, TopOption, app, command, screen_view
+from pmapdiff.cli._app import BucketsOption, HostOption, NameOption, TopOption, app, command, screen_view
 from pmapdiff.cli._leaks import FamilyOption, WithinOption
 from pmapdiff.cli._output import STANDARD_OUTPUT, opened_output
 from pmapdiff.cli._progress import ProgressLine
@@ -32,9 +32,6 @@ app.add_typer(group, name="fleet", epilog="\b\nExample:\n  pmapdiff fleet leaks 
 
 SourceArgument = Annotated[
     str, typer.Argument(metavar="SOURCE", help="A lake (a folder or URL), or a store that hosts share (a URL of PostgreSQL, or a file).")
-]
-HostOption = Annotated[
-    list[str] | None, typer.Option("--host", metavar="HOST", help="Only this host, or those that a pattern fits: 'web*'; may be repeated.")
 ]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", metavar="N", min=0, help="Local processes; one a processor unless told, 0 for this process alone.")
@@ -182,10 +179,13 @@ def _check_form(subject: str, form: str) -> None:
 def _swept(task: Callable[[str], T], asked: Asked, patterns: list[str], workers: int | None, scheduler: str | None) -> Iterator[T | Failure]:
     """What becomes of each of the hosts, in whatever order they are done; on a terminal one sees how many are."""
     from pmapdiff.fleet.source import chosen_hosts, opened
+    from pmapdiff.store import ProcessFilter
 
     if scheduler is not None and workers is not None:
         raise UsageError("--workers is about processes of this machine, --scheduler about others: give one of them")
-    hosts = chosen_hosts(opened(asked.location), patterns)
+    with ProgressLine() as line:
+        line.draw("looking for hosts")
+        hosts = chosen_hosts(opened(asked.location), ProcessFilter(hosts=frozenset(map(argument_text, patterns))), asked.since_us, asked.until_us)
     with ProgressLine() as line, _sweeper(task, hosts, workers, scheduler, line) as found:
         for done, item in enumerate(found, 1):
             line.draw(f"{done:,} of {len(hosts):,} hosts")

@@ -7,7 +7,8 @@ its host done again.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -136,6 +137,8 @@ def local_client(workers: int) -> Generator[Client]:
     from distributed import Client, LocalCluster
     from distributed.security import Security
 
+    from pmapdiff.fleet.worker import Silence
+
     try:
         # Whoever can talk to a scheduler can have it run anything: on a machine with other users a port of its own is not enough.
         security = Security.temporary()
@@ -145,20 +148,36 @@ def local_client(workers: int) -> Generator[Client]:
         stack.enter_context(_quiet())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pmapdiff-fleet-", ignore_cleanup_errors=True))
         stack.enter_context(dask.config.set({"temporary-directory": folder, "distributed.worker.profile.enabled": False}))
-        cluster = stack.enter_context(
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                protocol="tls://",
-                security=security,
-                dashboard_address=None,
-                silence_logs=logging.CRITICAL,
-                local_directory=folder,
+        with _interrupts_later():
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    protocol="tls://",
+                    security=security,
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                    local_directory=folder,
+                )
             )
-        )
-        yield stack.enter_context(Client(cluster, security=security))
+            client = stack.enter_context(Client(cluster, security=security))
+            client.register_plugin(Silence())
+        yield client
+
+
+@contextmanager
+def _interrupts_later() -> Generator[None]:
+    """Put off SIGINT to the end of the block, and for good in all threads and programs that are started in it: they inherit the mask.
+
+    A terminal interrupts all of them, but it is for this one to end the others.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -208,11 +227,3 @@ def _quiet() -> Generator[None]:
     finally:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
-
-
-def counted(found: Iterable[T], number: int, say: Callable[[int, int], None]) -> Iterator[T]:
-    """The same results; `say` is told how many of so many are done."""
-    say(0, number)
-    for done, item in enumerate(found, 1):
-        yield item
-        say(done, number)

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from pmapdiff.analyse.result import Leaks
     from pmapdiff.compare import Comparison
     from pmapdiff.compare.fleet import HostComparison
-    from pmapdiff.model import SnapshotRef
-
-_RECENT_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,8 @@ class LeaksTask:
         from pmapdiff.analyse.leaks import find_leaks
 
         asked, wanted = self.asked, ProcessFilter(name=self.asked.name)
-        refs = source.refs(host, asked.since_us, asked.until_us, wanted)
-        history = trace(source.walk(host, refs, wanted), source.last_seen(host, wanted), classifier=_classifier(asked.buckets))
+        snapshots = source.series(host, asked.since_us, asked.until_us, wanted)
+        history = trace(snapshots, source.last_seen(host, asked.since_us), classifier=_classifier(asked.buckets))
         return find_leaks(history, horizon_hours=self.horizon_hours, family=self.family)
 
 
@@ -77,19 +74,13 @@ class CompareTask:
         from pmapdiff.compare.fleet import HostComparison
 
         wanted = ProcessFilter(name=self.asked.name)
-        before, after = (_last(source, host, moment, wanted) for moment in (self.before_us, self.after_us))
+        before, after = (source.last_at(host, moment, wanted) for moment in (self.before_us, self.after_us))
         if before is None or after is None or before == after:
             return HostComparison(host, before, after)
-        one, other = source.walk(host, [before, after] if before.taken_at_us <= after.taken_at_us else [after, before], wanted)
+        one, other = source.load(host, sorted((before, after), key=lambda ref: ref.taken_at_us), wanted)
         if one.ref != before:
             one, other = other, one
         return compare_snapshots(one, other, classifier=_classifier(self.asked.buckets))
-
-
-def _last(source: HostSource, host: str, moment_us: int, wanted: ProcessFilter) -> SnapshotRef | None:
-    """The last snapshot of a host at or before a moment. Most hosts have one of the day before: then the years before that need not be looked at."""
-    found = source.refs(host, moment_us - _RECENT_US, moment_us, wanted) or source.refs(host, None, moment_us, wanted)
-    return found[-1] if found else None
 
 
 @lru_cache(maxsize=1)
