@@ -77,6 +77,7 @@ def _release(suspect: Suspect) -> tuple[str, ...]:
 def _grower(suspect: Suspect, finding: Finding, leaks: Leaks) -> Grower:
     moments = suspect.moments_us
     onset_us = finding.trend.onset_us
+    precision_us = _precision_us(moments, onset_us)
     return Grower(
         suspect.host,
         suspect.process.pid,
@@ -85,8 +86,8 @@ def _grower(suspect: Suspect, finding: Finding, leaks: Leaks) -> Grower:
         _NUMBER_OF.sub("", finding.name),
         finding.figure,
         finding.trend,
-        onset_us is not None and (onset_us > moments[0] or _began_here(suspect, leaks)),
-        _precision_us(moments, onset_us),
+        onset_us is not None and (onset_us > moments[0] + precision_us or _began_here(suspect, leaks)),
+        precision_us,
         suspect.process.started_at_us,
         next((value for value in reversed(suspect.series) if value is not None), None),
         suspect.urgent,

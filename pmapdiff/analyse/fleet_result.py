@@ -25,9 +25,9 @@ class Calm:
 class Grower:
     """A process that grows, by its main finding.
 
-    `what` names it without numbers (`heap: [heap]`). `onset_us` is when that began; if it is not `dated`, its host's record begins with it, so that
-    it may be older. An onset is known no better than to `precision_us`. `size_kib` is what the process held at the end; `p` is about how often
-    memory that only wanders would look like it.
+    `what` names it without numbers (`[heap]`). Its onset is known no better than to `precision_us`; if it is not `dated`, the record of its host
+    begins no longer before it than that, so that it may be older. `size_kib` is what the process held at the end; `p` is about how often memory that
+    only wanders would look like it.
     """
 
     host: str

@@ -99,21 +99,27 @@ def _write_service(service: ServiceLeaks, fleet: FleetLeaks, page: Page) -> None
 
 def _write_growers(service: ServiceLeaks, page: Page) -> None:
     most = len(service.growers) if page.view.top == 0 else _HOSTS
-    rows: list[Row | Under] = [_grower_row(known, service) for known in service.growers[:most]]
+    rows: list[Row | Under] = [_grower_row(known, service, is_full=_is_any_full(service.growers[:most])) for known in service.growers[:most]]
     several = [worded("Version", spare=3)] if service.releases else []
-    columns = [Column("Growth"), worded("Since", spare=2), Column("Footprint", spare=1), *several, worded("Full", spare=4), worded("Worst: host pid")]
+    full = [worded("Full", spare=4)] if _is_any_full(service.growers[:most]) else []
+    columns = [Column("Growth"), worded("Since", spare=2), Column("Footprint", spare=1), *several, *full, worded("Worst: host pid")]
     page.table(columns, rows, cut=cut_end)
     if len(service.growers) > most:
         page.wrapped(f"{plural(len(service.growers) - most, 'more process', 'more processes')} of it that grow: {ALL}")
 
 
-def _grower_row(known: Grower, service: ServiceLeaks) -> Row:
+def _is_any_full(growers: Sequence[Grower]) -> bool:
+    """Whether any of them is about to fill something."""
+    return any(known.urgent and known.limit is not None for known in growers)
+
+
+def _grower_row(known: Grower, service: ServiceLeaks, *, is_full: bool) -> Row:
     onset = known.trend.onset_us
     since = "" if onset is None else format_moment_short(onset) if known.dated else f"before {format_moment_short(onset)}"
     release = [printable(" ".join(known.release))] if service.releases else []
-    full = "" if known.limit is None or not known.urgent else limit_words(known.limit)
+    full = [limit_words(known.limit) if known.limit is not None and known.urgent else ""] if is_full else []
     growth = Cell(growth_words(known.trend, known.figure, short=True), style_of(Verdict.GROWING, urgent=known.urgent))
-    return [growth, since, size_cell(known.size_kib), *release, full, f"{printable(known.host)} {known.pid}"]
+    return [growth, since, size_cell(known.size_kib), *release, *full, f"{printable(known.host)} {known.pid}"]
 
 
 def _write_healthy(service: ServiceLeaks, page: Page) -> None:

@@ -97,7 +97,7 @@ def since_words(service: ServiceLeaks) -> list[str]:
         said.append(f"since {format_moment_short(min(dated))}")
     if service.before:
         on = "" if service.before == service.growing else f" on {plural(service.before, 'host')}"
-        said.append(f"older than the record{on}: it grows there from the first snapshot on")
+        said.append(f"as old as the record{on}, or older: it grows from the first snapshots on")
     if service.restarted_us is not None:
         said.append(f"all that grow were started at {format_moment_short(service.restarted_us)} or later, all that do not before that")
     return said
@@ -125,7 +125,9 @@ def what_words(service: ServiceLeaks) -> str:
     """`heap: [heap] on 41 hosts, typically +12.0 MiB/h, at most +40.1 MiB/h`."""
     named = printable(service.what)
     family = printable(service.family)
-    what = family if service.figure.is_count or named.strip("[]") == family else f"{family}: {named}"
+    # What `leaks` says of growth that no region has to itself: `in all, most of it heap`.
+    is_named = named.strip("[]") != family and not named.startswith("in all, ")
+    what = f"{family}: {named}" if is_named and not service.figure.is_count else family
     if service.growing == 1:
         return f"{what}, {rate_words(service.worst_slope, service.figure)}"
     middle, most = (rate_words(slope, service.figure) for slope in (service.median_slope, service.worst_slope))

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.measure import Benchmark, Promise
 
-ALL = ("one_process", "host", "size", "compare", "align", "leaks", "report", "browse", "saved", "stall", "model", "sync")
+ALL = ("one_process", "host", "size", "compare", "align", "leaks", "report", "browse", "saved", "stall", "model", "sync", "fleet")
 
 
 def main() -> int:

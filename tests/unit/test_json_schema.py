@@ -48,7 +48,10 @@ def output(run: Runner) -> Output:
     return value
 
 
-@pytest.mark.parametrize("name", ["compare", "history", "hosts", "leaks", "show", "snapshots", "processes"])
+SCHEMAS = ("compare", "fleet-compare", "fleet-leaks", "history", "hosts", "leaks", "show", "snapshots", "processes")
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_schema_is_a_schema(name: str) -> None:
     schema = load_schema(name)
     Draft202012Validator.check_schema(schema)
@@ -57,7 +60,7 @@ def test_schema_is_a_schema(name: str) -> None:
 
 def test_no_schema_without_a_command() -> None:
     names = {path.name for path in resources.files("pmapdiff.report").joinpath("schemas").iterdir()}
-    assert names == {f"{name}-1.json" for name in ("compare", "history", "hosts", "leaks", "show", "snapshots", "processes")}
+    assert names == {f"{name}-1.json" for name in SCHEMAS}
 
 
 @pytest.mark.parametrize("more", [(), ("--threshold", "1M"), ("--top", "2"), ("--sort", "pss")], ids=" ".join)
