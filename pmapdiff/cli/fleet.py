@@ -113,7 +113,7 @@ def compare(
     after: Annotated[str, typer.Argument(metavar="T2", help="The later one.")],
     host: HostOption = None,
     name: NameOption = None,
-    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json or csv.")] = "text",
+    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json, csv or html.")] = "text",
     output: OutputOption = None,
     top: TopOption = None,
     buckets: BucketsOption = None,

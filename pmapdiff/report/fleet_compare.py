@@ -11,7 +11,7 @@ from pmapdiff.report.fleet_json import failures_value, lineage_value, moment
 from pmapdiff.report.fleet_words import failure_words, named_hosts, service_title
 from pmapdiff.report.json import write_object
 from pmapdiff.report.page import Page, register_page
-from pmapdiff.report.table import ALL, NOTE, Cell, Column, Row, Under, cut_end, delta_cell, worded
+from pmapdiff.report.table import ALL, NOTE, Column, Row, Under, cut_end, delta_cell, worded
 from pmapdiff.text import printable
 from pmapdiff.units import format_delta_kib, format_duration, format_moment_short, plural
 
@@ -74,12 +74,12 @@ def _row(service: ServiceChange, others: Sequence[ServiceChange]) -> Row:
         delta_cell(main.most),
         f"{service.grew:,} of {service.hosts:,}",
         service.families[0][0] if service.families else "",
-        service_title(service, others) + _besides(service),
+        ", ".join([service_title(service, others), *besides_words(service)]),
     ]
 
 
-def _besides(service: ServiceChange) -> str:
-    """`, restarted on 8 hosts, another version on 8`: what else happened to it."""
+def besides_words(service: ServiceChange) -> list[str]:
+    """`restarted on 8 hosts`, `another version on 8 hosts`: what else happened to it."""
     said = []
     if service.hosts_released:
         said.append(f"another version on {plural(service.hosts_released, 'host')}")
@@ -88,23 +88,28 @@ def _besides(service: ServiceChange) -> str:
     before, after = service.processes
     if before != after:
         said.append(f"{before:,} → {after:,} processes")
-    return "".join(f", {words}" for words in said)
+    return said
+
+
+def families_words(families: Sequence[tuple[str, int]]) -> str:
+    """`heap +12.3 MiB, anon -4 KiB`: those that changed most."""
+    largest = sorted(families, key=lambda item: -abs(item[1]))[:_FAMILIES]
+    return ", ".join(f"{printable(family)} {format_delta_kib(kib)}" for family, kib in largest)
 
 
 def _write_hosts(service: ServiceChange, others: Sequence[ServiceChange], page: Page) -> None:
-    families = ", ".join(f"{printable(family)} {format_delta_kib(kib)}" for family, kib in service.families[:_FAMILIES])
-    page.wrapped(f"{service_title(service, others)}: {families or 'no family changed'}", "bold", "", "  ")
+    page.wrapped(f"{service_title(service, others)}: {families_words(service.families) or 'no family changed'}", "bold", "", "  ")
     most = None if page.view.top == 0 else _HOSTS
     rows: list[Row | Under] = [
-        [delta_cell(known.main), delta_cell(known.rss.delta), _versions(known), printable(known.host)] for known in service.worst[:most]
+        [delta_cell(known.main), delta_cell(known.rss.delta), versions_words(known), printable(known.host)] for known in service.worst[:most]
     ]
     page.table([Column("Footprint"), Column("Rss"), worded("Version", spare=1), worded("Most: host")], rows, cut=cut_end)
 
 
-def _versions(known: HostChange) -> Cell:
+def versions_words(known: HostChange) -> str:
     """`1.9 → 1.10`, where the names tell."""
     before, after = (printable(", ".join(names)) for names in known.releases)
-    return Cell(after if before == after or not before else f"{before} → {after}")
+    return after if before == after or not before else f"{before} → {after}"
 
 
 def trouble_words(fleet: FleetComparison) -> list[str]:

@@ -8,22 +8,24 @@ from pmapdiff.analyse.fleet_result import FleetLeaks, Grower, Healthy, ServiceLe
 from pmapdiff.analyse.result import Verdict
 from pmapdiff.report.fleet_words import (
     answer,
+    calm_words,
     chance_words,
     headline,
     hosts_words,
+    onset_words,
     release_words,
     service_title,
     since_words,
     suggestion_of,
     trouble_words,
-    verdicts_words,
     what_words,
+    when_words,
 )
 from pmapdiff.report.leak_words import growth_words, limit_words, rate_words, style_of
 from pmapdiff.report.page import Page, register_page
 from pmapdiff.report.table import ALL, NOTE, Cell, Column, Row, Under, cut_end, delta_cell, size_cell, worded
 from pmapdiff.text import printable
-from pmapdiff.units import format_duration, format_moment_short, plural
+from pmapdiff.units import format_duration, plural
 
 _RANKED, _IN_DEPTH = 10, 3
 _HOSTS = 5
@@ -44,10 +46,9 @@ def write_fleet(result: FleetLeaks, page: Page) -> None:
     for service in [known for known in shown if known.is_growing][: None if top is not None else _IN_DEPTH]:
         page.line()
         _write_service(service, result, page)
-    calm = [service for service in result.services if not service.growing]
-    if calm:
+    if calm_words(result):
         page.line()
-        page.wrapped(f"{plural(len(calm), 'service')} without growth: {verdicts_words(calm)} (processes)", "dim")
+        page.wrapped(calm_words(result), "dim")
     for words in trouble_words(result):
         page.wrapped(f"note: {words}", "yellow", *NOTE)
 
@@ -61,7 +62,7 @@ def _write_ranking(shown: Sequence[ServiceLeaks], fleet: FleetLeaks, page: Page)
                 Cell(f"{service.growing:,} of {service.hosts:,}", style),
                 f"{service.urgent:,}" if service.urgent else "",
                 rate_words(service.median_slope, service.figure, short=True),
-                _since(service),
+                when_words(service),
                 f"{service_title(service, fleet.services)}: {printable(service.family)}",
             ]
         )
@@ -69,15 +70,6 @@ def _write_ranking(shown: Sequence[ServiceLeaks], fleet: FleetLeaks, page: Page)
             rows.append(Under(chance_words(service), "dim"))
     columns = [Column("Hosts"), Column("Urgent", spare=2), Column("Growth"), worded("Since", spare=1), worded("Service: family")]
     page.table(columns, rows, cut=cut_end)
-
-
-def _since(service: ServiceLeaks) -> str:
-    if service.onset is not None:
-        return format_moment_short(service.onset.since_us)
-    dated = [known.trend.onset_us for known in service.growers if known.dated and known.trend.onset_us is not None]
-    if not dated:
-        return "before"
-    return format_moment_short(min(dated)) if service.growing == 1 else "various"
 
 
 def _write_service(service: ServiceLeaks, fleet: FleetLeaks, page: Page) -> None:
@@ -114,12 +106,10 @@ def _is_any_full(growers: Sequence[Grower]) -> bool:
 
 
 def _grower_row(known: Grower, service: ServiceLeaks, *, is_full: bool) -> Row:
-    onset = known.trend.onset_us
-    since = "" if onset is None else format_moment_short(onset) if known.dated else f"before {format_moment_short(onset)}"
     release = [printable(" ".join(known.release))] if service.releases else []
     full = [limit_words(known.limit) if known.limit is not None and known.urgent else ""] if is_full else []
     growth = Cell(growth_words(known.trend, known.figure, short=True), style_of(Verdict.GROWING, urgent=known.urgent))
-    return [growth, since, size_cell(known.size_kib), *release, *full, f"{printable(known.host)} {known.pid}"]
+    return [growth, onset_words(known), size_cell(known.size_kib), *release, *full, f"{printable(known.host)} {known.pid}"]
 
 
 def _write_healthy(service: ServiceLeaks, page: Page) -> None:

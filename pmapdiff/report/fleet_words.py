@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pmapdiff.align.lineage import Lineage
-from pmapdiff.analyse.fleet_result import FleetLeaks, ServiceLeaks, SharedOnset
+from pmapdiff.analyse.fleet_result import FleetLeaks, Grower, ServiceLeaks, SharedOnset
 from pmapdiff.analyse.result import Verdict
 from pmapdiff.model.fleet import Failure
 from pmapdiff.report.leak_words import rate_words
@@ -152,13 +152,31 @@ def suggestion_of(service: ServiceLeaks) -> tuple[str, str] | None:
     return None
 
 
-def verdicts_words(services: Sequence[ServiceLeaks]) -> str:
-    """`12,004 stable, 31 plateau`: of the processes of these services."""
+def when_words(service: ServiceLeaks) -> str:
+    """When it began, in a column: a moment, `various`, or `before` where that was before the record."""
+    if service.onset is not None:
+        return format_moment_short(service.onset.since_us)
+    dated = [known.trend.onset_us for known in service.growers if known.dated and known.trend.onset_us is not None]
+    if not dated:
+        return "before"
+    return format_moment_short(min(dated)) if service.growing == 1 else "various"
+
+
+def onset_words(known: Grower) -> str:
+    """When a process began to grow."""
+    onset = known.trend.onset_us
+    return "" if onset is None else format_moment_short(onset) if known.dated else f"before {format_moment_short(onset)}"
+
+
+def calm_words(fleet: FleetLeaks) -> str:
+    """`120 services without growth: 12,004 processes stable, 31 plateau`; empty if there are none."""
+    calm = [service for service in fleet.services if not service.growing]
     counts: dict[Verdict, int] = {}
-    for service in services:
+    for service in calm:
         for verdict, number in service.verdicts:
             counts[verdict] = counts.get(verdict, 0) + number
-    return ", ".join(f"{counts[verdict]:,} {verdict.value.replace('-', ' ')}" for verdict in Verdict if verdict in counts)
+    said = ", ".join(f"{counts[verdict]:,} {verdict.value.replace('-', ' ')}" for verdict in Verdict if verdict in counts)
+    return f"{plural(len(calm), 'service')} without growth; of their processes {said}" if calm else ""
 
 
 def trouble_words(fleet: FleetLeaks) -> list[str]:
