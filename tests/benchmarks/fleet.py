@@ -1,7 +1,7 @@
 """What a sweep over a lake costs: a day of up to a thousand hosts, with one worker and with two, and how much memory a worker needs.
 
-`python -m tests.benchmarks fleet`; PMAPDIFF_FLEET_HOSTS=100,300 for fewer. Each host is the day of one host of `months` with a name, clock, boot
-and pids of its own: the columns of its Parquet files are rewritten, which takes a hundredth of the time that recording would.
+`python -m tests.benchmarks fleet`; PMAPDIFF_FLEET_HOSTS=100,300 for fewer, PMAPDIFF_FLEET_PROCESSES=6 for smaller ones. Each host is the day
+of one host of `months` with a name, clock, boot and pids of its own: the columns of its Parquet files are rewritten, which takes a hundredth of the time that recording would.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import months
 from benchmarks.measure import PMAPDIFF, Promise
 
-PROCESSES, SNAPSHOTS = 16, 288
+PROCESSES, SNAPSHOTS = int(os.environ.get("PMAPDIFF_FLEET_PROCESSES", "16")), 288
 HOSTS = (100, 300, 1000)
 # A tick of `months` is at 58 minutes and 20 seconds past an hour: so much later it is still the same day.
 _MOST_SHIFT_US = 95_000_000
@@ -90,7 +90,7 @@ def _write_host(lake: Path, parts: dict[str, dict[str, Any]], host: str, random:
 
 
 class Swept:
-    """One run of `fleet leaks`: seconds, and the largest Rss of any process of it but the first, in KiB."""
+    """One run of `fleet leaks`: seconds on the clock and of CPU, and the largest Rss of any process of it but the first, in KiB."""
 
     def __init__(self, lake: Path, workers: int, hosts: int) -> None:
         begun = time.perf_counter()
@@ -102,8 +102,11 @@ class Swept:
         peaks: dict[int, int] = {}
         while piece := _read(program, peaks):
             out.write(piece)
-        program.wait()
+        _, status, usage = os.wait4(program.pid, 0)
+        program.returncode = os.waitstatus_to_exitcode(status)
         self.seconds = time.perf_counter() - begun
+        # With that of its workers, which it waited for.
+        self.cpu_s = usage.ru_utime + usage.ru_stime
         self.out = out.getvalue()
         self.client_kib = peaks.pop(program.pid, 0)
         self.worker_kib = max(peaks.values(), default=0)
@@ -149,12 +152,12 @@ def run() -> list[Promise]:
         size = sum(path.stat().st_size for path in lake.rglob("*.parquet"))
         print(f"\na lake of {max(counts):,} hosts, {PROCESSES} processes each, {SNAPSHOTS} snapshots of a day: {size / 1e6:,.0f} MB", end="")
         print(f", {size / max(counts) / 1e3:,.0f} kB a host; made in {time.perf_counter() - begun:.0f} s")
-        print(f"{'hosts':>6} {'workers':>8} {'wall s':>8} {'s a host':>9} {'largest worker MB':>18} {'client MB':>10}", flush=True)
+        print(f"{'hosts':>6} {'workers':>8} {'wall s':>8} {'CPU s/host':>11} {'largest worker MB':>18} {'client MB':>10}", flush=True)
         sweeps: dict[tuple[int, int], Swept] = {}
         for hosts in counts:
             for workers in (2, 1) if hosts == min(counts) else (2,):
                 found = sweeps[hosts, workers] = Swept(lake, workers, hosts)
-                times = f"{found.seconds:>8.1f} {found.seconds * workers / hosts:>9.2f}"
+                times = f"{found.seconds:>8.1f} {found.cpu_s / hosts:>11.2f}"
                 memory = f"{found.worker_kib / 1024:>18.0f} {found.client_kib / 1024:>10.0f}"
                 print(f"{hosts:>6} {workers:>8} {times} {memory}", flush=True)
         few, many = min(counts), max(counts)
