@@ -24,9 +24,9 @@ from pmapdiff.units import format_duration, parse_duration, plural
 @command(
     "sync",
     """
-pmapdiff sync postgresql+psycopg://web3@db/pmapdiff
-pmapdiff sync postgresql+psycopg://web3@db/pmapdiff --every 5m --splay 1m
-pmapdiff --db web3.db sync postgresql+psycopg://me@db/pmapdiff --pull --host web3
+pmapdiff sync postgresql+psycopg://web3@db/all
+pmapdiff sync postgresql+psycopg://web3@db/all --every 5m --splay 1m
+pmapdiff --db web3.db sync postgresql+psycopg://me@db/all --pull --host web3
 pmapdiff --db old.db sync all.db
 """,
     order=13,
