@@ -81,11 +81,34 @@ def session_folder() -> Iterator[Path]:
 
 def sql_table(code: str, folder: Path) -> str:
     """What `sqlite3 -header -column` prints for a query on the database that its first line names in a comment, else redis.db."""
+    if code.startswith("-- lake\n"):
+        return lake_table(code, folder)
     named = re.match(r"-- (\S+)\n", code)
     with closing(sqlite3.connect(f"file:{folder}/{named[1] if named else 'sample_snapshots/redis.db'}?mode=ro", uri=True)) as connection:
         cursor = connection.execute(code)
-        rows = [[column[0] for column in cursor.description]]
-        rows += [["" if value is None else str(value) for value in row] for row in cursor]
+        return _aligned(cursor)
+
+
+def lake_table(code: str, folder: Path) -> str:
+    """Likewise what DuckDB says, of a lake of the samples, with the views that docs/lake.md makes first."""
+    import duckdb
+
+    lake = folder / "lake"
+    if not lake.exists():
+        for sample in ("orders", "redis"):
+            store = folder / "sample_snapshots" / f"{sample}.db"
+            subprocess.run([sys.executable, "-m", "pmapdiff", "--db", store, "lake", "write", lake, "--quiet"], env=environment(), check=True)
+    views = re.search(r"^```sql\n(-- lake\nCREATE VIEW.*?)^```$", (ROOT / "docs" / "lake.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert views is not None
+    with closing(duckdb.connect()) as connection:
+        connection.execute("SET file_search_path = $1", [str(folder)])
+        connection.execute(views[1])
+        return _aligned(connection.execute("SHOW TABLES" if code == views[1] else code))
+
+
+def _aligned(cursor: Any) -> str:
+    rows = [[column[0] for column in cursor.description]]
+    rows += [["" if value is None else str(value) for value in row] for row in cursor.fetchall()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, ["-" * width for width in widths])
     return "".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in rows)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmapdiff.cli._app import Global, app, command
+from pmapdiff.cli._app import Global, HostOption, app, command
 from pmapdiff.cli._progress import ProgressLine
 from pmapdiff.errors import NotFoundError, UsageError
 from pmapdiff.text import argument_text, printable
 from pmapdiff.units import format_kib, plural
 
 if TYPE_CHECKING:
-    from pmapdiff.lake import LakeReader
     from pmapdiff.model import Snapshot, SnapshotRef
 
 group = typer.Typer(
@@ -27,7 +26,6 @@ group = typer.Typer(
 app.add_typer(group, name="lake", epilog="\b\nExample:\n  pmapdiff lake write /srv/lake")
 
 LakeArgument = Annotated[str, typer.Argument(metavar="DIR_OR_URL", help="The lake: a folder, or s3://BUCKET/FOLDER and its like.")]
-HostOption = Annotated[list[str] | None, typer.Option("--host", metavar="HOST", help="Only snapshots of this host; may be repeated.")]
 # Hosts in a text for people; JSON has all of them.
 _MOST_HOSTS = 20
 
@@ -60,7 +58,8 @@ def write(
 
     options: Global = context.obj
     store = options.open_store()
-    span = Span(since, until).moments_us(store, ProcessFilter(hosts=frozenset(argument_text(name) for name in host or ())))
+    wanted = ProcessFilter(hosts=frozenset(map(argument_text, host or ())))
+    span = Span(since, until).moments_us(store, wanted)
     begun, done, bytes_written, parts = time.monotonic(), 0, 0, 0
     with ProgressLine() as progress:
 
@@ -74,7 +73,7 @@ def write(
         writer = LakeWriter(_location(lake))
         # Whoever writes at the same time is waited for, and has done the work then.
         with claimed(store):
-            refs = _of_hosts(store.refs(*span), host, "the store")
+            refs = store.refs(*span, wanted)
             missing = writer.missing(refs)
             to_do = sum(map(len, missing))
             for written in writer.write(missing, load):
@@ -119,7 +118,7 @@ def read(
     options: Global = context.obj
     begun, stored, present = time.monotonic(), 0, 0
     with ProgressLine() as progress:
-        hosts = _known_hosts(reader, host, since_us, until_us)
+        hosts = _chosen(host, reader.hosts(since_us, until_us))
         from pmapdiff.store.copies import identity_of
         from pmapdiff.store.sync import batches
 
@@ -150,9 +149,9 @@ def info(
     """Say what a lake has: hosts, days, snapshots, bytes."""
     from pmapdiff.lake.about import about_lake
 
-    names = [argument_text(name) for name in host or ()]
-    about = about_lake(_location(lake), names)
-    _refuse_unknown(names, {row.host for row in about.hosts}, "the lake")
+    about = about_lake(_location(lake))
+    chosen = _chosen(host, [row.host for row in about.hosts])
+    about = about._replace(hosts=[row for row in about.hosts if row.host in chosen])
     if as_json:
         import json
 
@@ -197,22 +196,12 @@ def _moment_us(text: str | None, option: str) -> int | None:
     return when.moment_us
 
 
-def _of_hosts(refs: Sequence[SnapshotRef], names: list[str] | None, what: str) -> list[SnapshotRef]:
-    """The snapshots of these hosts, or of all."""
-    wanted = {argument_text(name) for name in names or ()}
-    _refuse_unknown(wanted, {ref.host for ref in refs}, what)
-    return [ref for ref in refs if not wanted or ref.host in wanted]
+def _chosen(host: list[str] | None, known: Sequence[str]) -> list[str]:
+    """The hosts of a lake that --host means. Raises NotFoundError for one that is not there."""
+    from pmapdiff.store import ProcessFilter
 
-
-def _known_hosts(reader: LakeReader, names: list[str] | None, since_us: int | None, until_us: int | None) -> list[str]:
-    there = reader.hosts(since_us, until_us)
-    wanted = {argument_text(name) for name in names or ()}
-    _refuse_unknown(wanted, set(there), "the lake")
-    return [name for name in there if not wanted or name in wanted]
-
-
-def _refuse_unknown(wanted: Sequence[str] | set[str], there: set[str], what: str) -> None:
-    unknown = sorted(set(wanted) - there)
-    if unknown:
-        names = ", ".join(map(printable, unknown))
-        raise NotFoundError(f"{what} has no snapshot of {names} in this time")
+    try:
+        return sorted(ProcessFilter(hosts=frozenset(map(argument_text, host or ()))).choose_hosts(known))
+    except NotFoundError:
+        names = ", ".join(printable(argument_text(name)) for name in host or ())
+        raise NotFoundError(f"the lake has nothing of {names} in this time: `pmapdiff lake info` lists its hosts") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 from pmapdiff.lake.listing import all_parts, check_format
@@ -35,15 +34,15 @@ class AboutLake(NamedTuple):
         return sum(getattr(row, figure) for row in self.hosts)
 
 
-def about_lake(location: str, only: Collection[str] = ()) -> AboutLake:
-    """What the lake at a path or URL has, of these hosts or of all. Raises NotFoundError, StoreError."""
+def about_lake(location: str) -> AboutLake:
+    """What the lake at a path or URL has. Raises NotFoundError, StoreError."""
     place = Place(location)
     check_format(place)
-    there = all_parts(place, only=only)
+    there = all_parts(place)
     sizes = dict.fromkeys(there, 0)
     begun = set()
     for dataset in DATASETS:
-        found = all_parts(place, only=only, dataset=dataset)
+        found = all_parts(place, dataset=dataset)
         begun |= found.keys() - there.keys()
         for part in found.keys() & there.keys():
             sizes[part] += found[part]

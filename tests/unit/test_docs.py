@@ -241,6 +241,18 @@ def test_every_column_and_metric_of_an_export_is_documented(samples: Path) -> No
     assert not sorted(names - words)
 
 
+def test_every_column_of_a_lake_is_documented() -> None:
+    from pmapdiff.lake.schema import SCHEMAS
+    from pmapdiff.model import COUNTERS, FIGURES
+
+    sections = re.split(r"^### ", (DOCS / "lake.md").read_text(), flags=re.MULTILINE)
+    figures = {*FIGURES, *(counter.attribute for counter in COUNTERS)}
+    for dataset, schema in SCHEMAS.items():
+        (section,) = (text for text in sections if text.startswith(f"{dataset}\n"))
+        words = set(re.findall(r"`([^`\s]+)`", section))
+        assert not sorted(set(schema.names) - figures - words)
+
+
 def test_the_page_on_families_has_every_family() -> None:
     from pmapdiff.align import FAMILIES
 
