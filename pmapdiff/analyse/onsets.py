@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import exp, lgamma, log
+from math import ceil, exp, lgamma, log
 from typing import NamedTuple
 
 from pmapdiff.analyse.fleet_result import SharedOnset
@@ -37,12 +37,14 @@ def shared_onset(dated: Sequence[Dated]) -> SharedOnset | None:
     spans = sorted(known.until_us - known.since_us for known in dated)
     whole = max(spans[count // 2], 1)
     best: SharedOnset | None = None
-    for number in sorted({max(_LEAST_HOSTS, -int(-part * count // 1)) for part in _PARTS}):
+    numbers = sorted({max(_LEAST_HOSTS, ceil(part * count)) for part in _PARTS})
+    for number in numbers:
         begin = min(range(count - number + 1), key=lambda i: (onsets[i + number - 1] - onsets[i], onsets[i]))
         first, last = onsets[begin], onsets[begin + number - 1]
         # As precision goes, those just outside are in it as well.
         inside = sum(first <= onset <= max(last, first + precision) for onset in onsets)
-        chance = _chance(count, inside, max(last - first, precision) / whole)
+        # Whoever tries several ways to look finds something more often.
+        chance = min(1.0, len(numbers) * _chance(count, inside, max(last - first, precision) / whole))
         if best is None or chance <= best.chance:
             within = [onset for onset in onsets if first <= onset <= max(last, first + precision)]
             best = SharedOnset(inside, count, within[0], within[-1], precision, chance)

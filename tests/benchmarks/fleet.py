@@ -1,8 +1,9 @@
 """What a sweep over a lake costs: a day of up to a thousand hosts, with one worker and with two, and how much memory a worker needs.
 
-`python -m tests.benchmarks fleet`; PMAPDIFF_FLEET_HOSTS=100,300 for fewer, PMAPDIFF_FLEET_PROCESSES=6 for smaller ones. Each host is the day
-of one host of `months` with a name, clock, boot and pids of its own: the columns of its Parquet files are rewritten, which
-takes a hundredth of the time that recording would.
+`python -m tests.benchmarks fleet`; PMAPDIFF_FLEET_HOSTS=100,300 for fewer, PMAPDIFF_FLEET_PROCESSES=6 for smaller ones.
+
+Each host is the day of one host of `months` with a name, clock, boot and pids of its own: the columns of its Parquet files are rewritten, which takes
+a hundredth of the time that recording would.
 """
 
 from __future__ import annotations
