@@ -48,7 +48,7 @@ OutputOption = Annotated[str | None, typer.Option("--output", "-o", metavar="FIL
 pmapdiff fleet leaks /srv/lake
 pmapdiff fleet leaks s3://memory/lake --since '2d ago' --name orders
 pmapdiff fleet leaks s3://memory/lake --scheduler tcp://10.0.0.7:8786
-pmapdiff fleet leaks postgresql+psycopg://db.example/memory --format html -o fleet.html
+pmapdiff fleet leaks postgresql+psycopg://db/memory -o fleet.html --format html
 """,
     group,
     short_help="Say which services keep growing, on how many hosts, since when.",
@@ -102,7 +102,7 @@ def leaks(
     "compare",
     """
 pmapdiff fleet compare /srv/lake '1d ago' now
-pmapdiff fleet compare /srv/lake '2026-11-22 14:00' '2026-11-22 15:00' --name orders
+pmapdiff fleet compare /srv/lake '2h ago' '1h ago' --name orders
 """,
     group,
     short_help="Say what changed in all hosts between two times.",
