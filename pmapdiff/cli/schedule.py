@@ -37,6 +37,7 @@ from pmapdiff.text import printable
 from pmapdiff.units import parse_duration
 
 if TYPE_CHECKING:
+    from pmapdiff.schedule.command import Job
     from pmapdiff.schedule.cron import Crontab
     from pmapdiff.schedule.systemd import Manager
 
@@ -114,6 +115,12 @@ def _with_recorded(function: Callable[..., None]) -> Callable[..., None]:
 EveryOption = Annotated[str, typer.Option("--every", "-e", metavar="DURATION", help="How long from one snapshot to the next: 1m, 5m, 6h.")]
 InstallOption = Annotated[bool, typer.Option("--install", help="Put it in, instead of the one that is there.")]
 ShowOption = Annotated[bool, typer.Option("--show", help="Print what is installed.")]
+SyncOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sync", metavar="PATH_OR_URL", help="And bring it to this store, beside the recording: postgresql+psycopg://USER@HOST/NAME, or a file."
+    ),
+]
 RemoveOption = Annotated[bool, typer.Option("--remove", help="Take it out. What was recorded stays.")]
 
 
@@ -122,6 +129,7 @@ RemoveOption = Annotated[bool, typer.Option("--remove", help="Take it out. What 
     """
 pmapdiff schedule cron --every 5m --all --keep-all 24h --keep-hourly 7d
 pmapdiff schedule cron --every 5m --all --system --install
+pmapdiff schedule cron --all --keep-all 7d --sync postgresql+psycopg://web3@db.example.net/pmapdiff
 pmapdiff schedule cron --show
 """,
     group,
@@ -132,6 +140,7 @@ pmapdiff schedule cron --show
 def cron(
     context: typer.Context,
     every: EveryOption = "5m",
+    sync: SyncOption = None,
     system: Annotated[bool, typer.Option("--system/--own", help="In /etc/cron.d, run as root, or in your own crontab.")] = False,
     install: InstallOption = False,
     show: ShowOption = False,
@@ -144,7 +153,7 @@ def cron(
 
     There is one such entry in a crontab: --install replaces it, and leaves all other lines as they are.
     """
-    _check_action(recorded, install=install, show=show, remove=remove)
+    _check_action(recorded, sync, install=install, show=show, remove=remove)
     from pmapdiff.schedule import cron as entries
 
     target: Crontab = entries.SystemCrontab(file or entries.SYSTEM_FILE) if system else entries.UserCrontab()
@@ -154,16 +163,19 @@ def cron(
         else:
             _say("removed from" if entries.remove(target).existed else "there was no entry in", target.where)
         return
-    location, words = _words(context, recorded, system=system)
-    when = entries.cron_fields(parse_duration(every))
-    from pmapdiff.schedule.command import check_runs, make_folder
+    interval = parse_duration(every)
+    record = _record_job(context, recorded, system=system)
+    when = entries.cron_fields(interval)
+    from pmapdiff.schedule.command import make_folder, splay_of
     from pmapdiff.store import default_location
 
+    bring = _sync_job(record, sync, splay_of(interval))
+    (location,) = record.stores
     lock = entries.lock_file(location, default_location(root=system or None), system=system)
-    line = entries.command_line(words, lock)
+    line = entries.command_line(record.words, lock, None if bring is None else bring.words)
     text = entries.entry(target, when, line)
     if install:
-        check_runs(words)
+        _check_starts(record, bring)
         make_folder(lock.parent)
         change = entries.install(target, when, line)
         _say("unchanged in" if not change.changed else "replaced in" if change.existed else "added to", change.where)
@@ -180,6 +192,7 @@ def cron(
     """
 pmapdiff schedule systemd --every 30s --name '^redis'
 pmapdiff schedule systemd --every 5m --all --keep-all 24h --install
+pmapdiff schedule systemd --all --keep-all 7d --sync postgresql+psycopg://web3@db.example.net/pmapdiff
 pmapdiff schedule systemd --remove
 """,
     group,
@@ -190,6 +203,7 @@ pmapdiff schedule systemd --remove
 def systemd(
     context: typer.Context,
     every: EveryOption = "5m",
+    sync: SyncOption = None,
     system: Annotated[
         bool | None, typer.Option("--system/--own", help="Units of the host, or of your own manager. Default: of the host for root.")
     ] = None,
@@ -205,8 +219,9 @@ def systemd(
     The service may read the tables of all processes and write to the folder of the store, and not much else.
     --install enables and starts the timer.
     """
-    _check_action(recorded, install=install, show=show, remove=remove)
-    from pmapdiff.schedule.systemd import TIMER, Manager, make_units
+    _check_action(recorded, sync, install=install, show=show, remove=remove)
+    from pmapdiff.schedule.systemd import Manager
+    from pmapdiff.schedule.units import make_units
 
     if system is None:
         system = os.geteuid() == 0
@@ -217,18 +232,20 @@ def systemd(
         else:
             _say("removed from" if manager.remove() else "there were no units in", str(manager.folder))
         return
-    location, words = _words(context, recorded, system=system)
-    units = make_units(words, parse_duration(every), location, system=system)
+    record = _record_job(context, recorded, system=system)
+    bring = _sync_job(record, sync)
+    units = make_units(record, parse_duration(every), system=system, sync=bring)
     if not install:
-        for name, text in (("pmapdiff.service", units.service), (TIMER, units.timer)):
+        for name, text in units.items():
             sys.stdout.write(f"# {manager.folder / name}\n{text}\n")
         return
-    from pmapdiff.schedule.command import check_runs, folder_of, make_folder
+    from pmapdiff.schedule.command import folder_of, make_folder
 
-    check_runs(words)
-    if (state := folder_of(location)) is not None:
-        # A sandbox is made of folders that are there.
-        make_folder(state)
+    _check_starts(record, bring)
+    for store in (bring or record).stores:
+        if (folder := folder_of(store)) is not None:
+            # A sandbox is made of folders that are there.
+            make_folder(folder)
     _say("installed in" if manager.install(units) else "unchanged in", str(manager.folder))
     _warn_of_outsiders(root=system)
     _print_commands(manager)
@@ -236,7 +253,7 @@ def systemd(
 
 def _print_commands(manager: Manager) -> None:
     """What is left to be done, or to be seen."""
-    from pmapdiff.schedule.systemd import TIMER
+    from pmapdiff.schedule.units import TIMER
 
     if manager.runs:
         sys.stdout.write(f"the timer runs: {' '.join(manager.command('list-timers', TIMER))}\n")
@@ -248,25 +265,48 @@ def _print_commands(manager: Manager) -> None:
         sys.stdout.write(f"{' '.join(manager.command(*words))}\n")
 
 
-def _check_action(recorded: Recorded, *, install: bool, show: bool, remove: bool) -> None:
+def _check_action(recorded: Recorded, sync: str | None, *, install: bool, show: bool, remove: bool) -> None:
     if install + show + remove > 1:
         raise UsageError("--install, --show and --remove: one at a time")
-    if (show or remove) and recorded.options():
+    if (show or remove) and (recorded.options() or sync is not None):
         raise UsageError(f"--{'show' if show else 'remove'} takes no options of what to record: there is only one schedule")
 
 
-def _words(context: typer.Context, recorded: Recorded, *, system: bool) -> tuple[str, list[str]]:
-    """The store, and the command line that records into it."""
+def _record_job(context: typer.Context, recorded: Recorded, *, system: bool) -> Job:
     recorded.check()
-    from pmapdiff.schedule.command import record_command
-    from pmapdiff.store import default_location, sqlite_path
+    from pmapdiff.schedule.command import record_job
+    from pmapdiff.store import default_location
 
     options: Global = context.obj
-    location = options.location or default_location(root=system or None)
+    return record_job(_place(options.location or default_location(root=system or None)), recorded.options())
+
+
+def _sync_job(record: Job, other: str | None, splay_s: float | None = None) -> Job | None:
+    """What brings what is recorded to the other store, if there is one."""
+    if other is None:
+        return None
+    from pmapdiff.schedule.command import sync_job
+
+    return sync_job(record.stores[0], _place(other), splay_s=splay_s)
+
+
+def _place(location: str) -> str:
+    """The absolute path of a store that is a file, however it was named; the URL of another."""
+    from pmapdiff.store import sqlite_path
+
     path = sqlite_path(location)
-    if path is not None:
-        location = os.path.abspath(path)
-    return location, record_command(location, recorded.options())
+    return location if path is None else os.path.abspath(path)
+
+
+def _check_starts(record: Job, sync: Job | None) -> None:
+    """Raises PmapdiffError if this pmapdiff only works here, or lacks what the other store needs; no server is asked."""
+    from pmapdiff.schedule.command import check_runs
+
+    check_runs(record.words)
+    if sync is not None:
+        from pmapdiff.store import check_driver
+
+        check_driver(sync.stores[1])
 
 
 def _warn_of_outsiders(*, root: bool) -> None:

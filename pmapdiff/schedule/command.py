@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,27 +19,63 @@ from pmapdiff.errors import PmapdiffError, UsageError
 from pmapdiff.text import printable
 
 _PASSWORD = re.compile(r"(://[^\s:/@'\"]*):[^\s/@'\"]+@|([?&][a-z]*password=)[^\s&'\"]+", re.IGNORECASE)
+# Long enough for hundreds of hosts that bring what they have in a second each.
+_LONGEST_SPLAY_S = 120.0
 
 
-def record_command(location: str, options: Iterable[tuple[str, str | int | bool | None]]) -> list[str]:
-    """The words that record one snapshot into the store at `location`, with these options: `("--name", "redis")`.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The words of a command line, and the stores that it uses (absolute paths, or URLs)."""
 
-    It is run by the interpreter that runs now. -P: the working directory of a scheduler (a home folder, /) is no place to
-    import from. Raises UsageError for what cannot stand in any schedule.
+    words: list[str]
+    stores: tuple[str, ...]
+
+
+def record_job(location: str, options: Iterable[tuple[str, str | int | bool | None]]) -> Job:
+    """Record one snapshot into the store at `location`, with these options: `("--name", "redis")`.
+
+    Raises UsageError for what cannot stand in any schedule.
     """
-    words = [sys.executable, "-P", "-m", "pmapdiff", "--db", checked_location(location), "record", "--quiet"]
+    store = checked_location(location)
+    words = ["record", "--quiet"]
     for option, value in options:
         if value is True:
             words.append(option)
         elif value is not None and value is not False:
             words += [option, str(value)]
-    for word in words:
+    return Job(_pmapdiff(store, words), (store,))
+
+
+def sync_job(location: str, other: str, *, splay_s: float | None = None) -> Job:
+    """Bring what is new in the store at `location` to the other one, after a random part of `splay_s`.
+
+    Raises UsageError for what cannot stand in any schedule.
+    """
+    store, target = checked_location(location), checked_location(other, "--sync")
+    if store == target:
+        raise UsageError(f"{printable(target)} is the store itself: name another one with --sync")
+    splay = [] if splay_s is None else ["--splay", f"{splay_s:g}s"]
+    return Job(_pmapdiff(store, ["sync", target, "--quiet", *splay]), (store, target))
+
+
+def splay_of(every_s: float) -> float:
+    """Over how many seconds the hosts that sync at this interval spread: a part of it, so that each is ready for the next time."""
+    return min(every_s / 2, _LONGEST_SPLAY_S)
+
+
+def _pmapdiff(store: str, words: list[str]) -> list[str]:
+    """A command of pmapdiff, for this store, run by the interpreter that runs now.
+
+    -P: the working directory of a scheduler (a home folder, /) is no place to import from.
+    """
+    found = [sys.executable, "-P", "-m", "pmapdiff", "--db", store, *words]
+    for word in found:
         if re.search("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]", word):
             raise UsageError(f"{printable(word)!r} holds a control character or bytes that are no UTF-8: write it as \\n, \\x1b or a dot")
-    return words
+    return found
 
 
-def checked_location(location: str) -> str:
+def checked_location(location: str, given: str = "--db and PMAPDIFF_DB") -> str:
     """The store as it may stand in a schedule: an absolute path, or a URL. Raises UsageError for one with a password in it."""
     if "://" not in location:
         return os.path.abspath(location)
@@ -50,7 +87,7 @@ def checked_location(location: str) -> str:
     if secret:
         raise UsageError(
             "the URL of the store holds a password, which the schedule and every list of processes would show: "
-            "leave it out of --db and PMAPDIFF_DB, and put it into ~/.pgpass (mode 0600) of the user who records"
+            f"leave it out of {given}, and put it into ~/.pgpass (mode 0600) of the user who records"
         )
     return location
 

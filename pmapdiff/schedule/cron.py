@@ -25,6 +25,7 @@ SYSTEM_FILE = Path("/etc/cron.d/pmapdiff")
 _LONGEST_COMMAND = 998
 _MINUTES = tuple(n for n in range(1, 60) if 60 % n == 0)
 _HOURS = tuple(n for n in range(1, 24) if 24 % n == 0)
+_LOG_TAG = "pmapdiff-sync"
 _DAEMONS = {"cron", "crond", "fcron", "busybox-crond"}
 
 # Five fields are understood everywhere, @hourly is not.
@@ -66,12 +67,26 @@ def quote(word: str) -> str:
     return shlex.quote(word).replace("\\", "\\''").replace("#", "''#")
 
 
-def command_line(words: list[str], lock: Path) -> str:
+def command_line(words: list[str], lock: Path, sync: list[str] | None = None) -> str:
     """The command of the entry. Two at once would only slow each other and the host down: the later one gives way.
 
     cron starts the next one whether or not the last has ended; a host on which a snapshot takes longer than the interval
     would fill up with recorders.
+
+    `sync` comes after the recorder, whatever became of that, in the background and with a lock of its own: some daemons (those of busybox and
+    Alpine) leave out an entry that still runs, and no snapshot may wait for the network. What it says goes to the system's log: cron would mail it
+    again every few minutes for as long as the server is away.
     """
+    record = _locked(words, lock)
+    if sync is None:
+        return record
+    logger = shutil.which("logger")
+    # logger complains where nothing listens at /dev/log. Its output stays cron's: some daemons end the session when nobody has that open any more.
+    said = ">/dev/null 2>&1" if logger is None else f"2>&1 | {quote(logger)} -t {_LOG_TAG} 2>/dev/null"
+    return f"{record}; s=$?; {_locked(sync, lock.with_suffix('.sync.lock'))} {said} & exit $s"
+
+
+def _locked(words: list[str], lock: Path) -> str:
     flock = shutil.which("flock")
     return " ".join(map(quote, words if flock is None else [flock, "-n", str(lock), *words]))
 

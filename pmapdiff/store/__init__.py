@@ -9,19 +9,29 @@ from typing import TYPE_CHECKING
 from pmapdiff.store.filter import EVERYTHING, ProcessFilter
 
 if TYPE_CHECKING:
-    from pmapdiff.store.engine import default_location
+    from pmapdiff.store.engine import check_driver, default_location
     from pmapdiff.store.hosts import HostSummary
     from pmapdiff.store.store import Store
     from pmapdiff.store.summaries import ProcessSummary, SnapshotSummary
     from pmapdiff.store.trouble import sqlite_path
 
-__all__ = ["EVERYTHING", "HostSummary", "ProcessFilter", "ProcessSummary", "SnapshotSummary", "Store", "default_location", "sqlite_path"]
+__all__ = [
+    "EVERYTHING",
+    "HostSummary",
+    "ProcessFilter",
+    "ProcessSummary",
+    "SnapshotSummary",
+    "Store",
+    "check_driver",
+    "default_location",
+    "sqlite_path",
+]
 
 _PLACES = {
     "HostSummary": "pmapdiff.store.hosts",
     "Store": "pmapdiff.store.store",
     **dict.fromkeys(("ProcessSummary", "SnapshotSummary"), "pmapdiff.store.summaries"),
-    "default_location": "pmapdiff.store.engine",
+    **dict.fromkeys(("check_driver", "default_location"), "pmapdiff.store.engine"),
     "sqlite_path": "pmapdiff.store.trouble",
 }
 

@@ -202,6 +202,12 @@ def _other_engine(location: str, *, write: bool, alone: bool = False) -> Engine:
     return engine
 
 
+def check_driver(location: str) -> None:
+    """Raises StoreError if this is a URL that cannot be used, or one whose driver is not installed. Connects to nothing."""
+    if sqlite_path(location) is None:
+        _other_engine(location, write=False)
+
+
 def lock_hosts(connection: Connection, names: Collection[str]) -> None:
     """Be the only writer of these hosts until the end of the transaction; in a file, whoever writes is that anyway."""
     if connection.dialect.name == "postgresql":

@@ -16,6 +16,9 @@ from programs.schedulers import SYSTEMD
 
 from pmapdiff.errors import PmapdiffError, UsageError
 from pmapdiff.schedule import systemd
+from pmapdiff.schedule import units as texts
+from pmapdiff.schedule.command import Job, splay_of, sync_job
+from pmapdiff.schedule.units import SYNC_SERVICE, SYNC_TIMER
 
 WORDS = [
     "100%", "%%", "%n", "%h/x", "$HOME", "${HOME}", "$$", "a$b", "$", '"', "'", "\\", "\\\\", "\\x41", "\\n", ";", "a;b", "#", "# x", " ", "", "a b ",
@@ -32,28 +35,45 @@ def units(run: Runner, *args: object, location: str | None = None) -> tuple[str,
     return service, timer.partition("\n")[2]
 
 
+def all_units(run: Runner, *args: object, location: str | None = None) -> dict[str, str]:
+    """Each unit that is printed, by its name."""
+    text = run.here("--db", location or run.db, "schedule", "systemd", *args, store=False).ok().out
+    parts = re.split(r"^# /.*/(pmapdiff.*)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def recorder(location: str) -> str:
+    return texts.make_units(Job(["/usr/bin/python3"], (location,)), 60, system=True)["pmapdiff.service"]
+
+
+def syncer(location: str, other: str) -> dict[str, str]:
+    """What is set for the service that syncs."""
+    record = Job(["/usr/bin/python3"], (location,))
+    return settings(texts.make_units(record, 60, system=True, sync=sync_job(location, other))[SYNC_SERVICE])
+
+
 def settings(unit: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in unit.splitlines() if "=" in line and not line.startswith("#"))
 
 
 @pytest.mark.parametrize("scope", ["--system", "--own"])
 @pytest.mark.parametrize("store", ["/var/lib/pmapdiff/pmapdiff.db", '%/a b $x/"q"/x.db', "postgresql+psycopg://u@db.example/x", "postgresql:///x"])
-def test_systemd_takes_the_units(run: Runner, tmp_path: Path, scope: str, store: str) -> None:
+@pytest.mark.parametrize("sync", ["postgresql+psycopg://u@other.example/y", "/srv/a 100% $b/y.db"])
+def test_systemd_takes_the_units(run: Runner, tmp_path: Path, scope: str, store: str, sync: str) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("not installed: systemd-analyze (.ci/run installs it)")
     folder = tmp_path / "units"
     location = store.replace("%", f"{tmp_path}/%") if store.startswith("%") else store
     # Printed, not installed: that would make the folder of the store, which may be outside of the test's own.
-    service, timer = units(run, scope, "--name", "%i'$\"\\;#", "--every", "30s", location=location)
+    found = all_units(run, scope, "--name", "%i'$\"\\;#", "--every", "30s", "--sync", sync, location=location)
+    assert len(found) == 4
     folder.mkdir()
-    (folder / "pmapdiff.service").write_text(service)
-    (folder / "pmapdiff.timer").write_text(timer)
+    for name, text in found.items():
+        (folder / name).write_text(text)
     argv = [analyze, "verify", *(["--user"] if scope == "--own" else ["--system"]), "--man=no", "--recursive-errors=one"]
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [*argv, str(folder / "pmapdiff.service"), str(folder / "pmapdiff.timer")], capture_output=True, env=environment, check=False
-    )
+    done = subprocess.run([*argv, *map(str, sorted(folder.iterdir()))], capture_output=True, env=environment, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
@@ -65,7 +85,7 @@ def test_words_survive_systemd(tmp_path: Path) -> None:
     words = WORDS + ["".join(chosen.choices("%$\\\"'; #ab{}`~", k=chosen.randint(1, 9))) for _ in range(300)]
     for name in ("units", "run", "home"):
         (tmp_path / name).mkdir(mode=0o700)
-    lines = [f"ExecStart=/bin/true {systemd.quote(word)} {systemd.quote('end')}" for word in words]
+    lines = [f"ExecStart=/bin/true {texts.quote(word)} {texts.quote('end')}" for word in words]
     (tmp_path / "units" / "x.service").write_text("\n".join(["[Service]", "Type=oneshot", *lines, ""]))
     prefix = unprivileged_prefix()
     if prefix:
@@ -125,13 +145,13 @@ def test_sandbox(run: Runner) -> None:
 
 
 def test_sandbox_where_everything_is_in_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(systemd, "program_paths", lambda: [Path("/usr/bin/python3"), Path("/usr/lib")])
-    found = settings(systemd.make_units(["/usr/bin/python3"], 60, "/var/lib/pmapdiff/pmapdiff.db", system=True).service)
+    monkeypatch.setattr(texts, "program_paths", lambda: [Path("/usr/bin/python3"), Path("/usr/lib")])
+    found = settings(recorder("/var/lib/pmapdiff/pmapdiff.db"))
     assert found["CapabilityBoundingSet"] == "CAP_SYS_PTRACE"
     assert (found["ProtectHome"], found["PrivateTmp"]) == ("yes", "yes")
-    found = settings(systemd.make_units(["/usr/bin/python3"], 60, "/home/someone/p.db", system=True).service)
+    found = settings(recorder("/home/someone/p.db"))
     assert (found["ProtectHome"], found["ReadWritePaths"]) == ("read-only", "/home/someone")
-    found = settings(systemd.make_units(["/usr/bin/python3"], 60, "/srv/100%/p.db", system=True).service)
+    found = settings(recorder("/srv/100%/p.db"))
     assert found["ReadWritePaths"] == "/srv/100%%"
 
 
@@ -139,8 +159,8 @@ def test_sandbox_of_what_belongs_to_others(tmp_path: Path, monkeypatch: pytest.M
     if os.geteuid() != 0:
         pytest.skip("needs root, to have files that are not its own")
     os.chown(tmp_path, 65534, 65534)
-    monkeypatch.setattr(systemd, "program_paths", lambda: [tmp_path / "python"])
-    found = settings(systemd.make_units(["/x"], 60, str(tmp_path / "p.db"), system=True).service)
+    monkeypatch.setattr(texts, "program_paths", lambda: [tmp_path / "python"])
+    found = settings(recorder(str(tmp_path / "p.db")))
     assert found["CapabilityBoundingSet"] == "CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE"
 
 
@@ -210,7 +230,7 @@ def test_systemctl_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     manager = systemd.Manager(tmp_path / "units", system=True, runs=True)
-    made = systemd.make_units(["/usr/bin/python3"], 60, "/var/lib/pmapdiff/pmapdiff.db", system=True)
+    made = texts.make_units(Job(["/usr/bin/python3"], ("/var/lib/pmapdiff/pmapdiff.db",)), 60, system=True)
     assert manager.install(made)
     assert not manager.install(made)
     assert manager.remove()
@@ -239,4 +259,107 @@ def test_folder_that_may_not_be_written(run: Runner) -> None:
 
 def test_interval_needs_units() -> None:
     with pytest.raises(UsageError):
-        systemd.make_units(["/x"], 0.999, "/x", system=True)
+        texts.make_units(Job(["/x"], ("/x",)), 0.999, system=True)
+
+
+def test_sync_beside_the_recorder(run: Runner) -> None:
+    url = "postgresql+psycopg://web3@db.example/pmapdiff"
+    without = all_units(run, "--all", "--system")
+    found = all_units(run, "--all", "--system", "--sync", url)
+    assert list(found) == ["pmapdiff.service", "pmapdiff.timer", SYNC_SERVICE, SYNC_TIMER]
+    # All that the recorder has of it: it starts the timer, and neither waits for anything nor gets a network.
+    more = "# Started with it, and not waited for.\nWants=pmapdiff-sync.timer\n"
+    assert found["pmapdiff.service"].replace(more, "") == without["pmapdiff.service"]
+    assert more not in without["pmapdiff.service"]
+    assert settings(found["pmapdiff.service"])["PrivateNetwork"] == "yes"
+    assert found["pmapdiff.timer"] == without["pmapdiff.timer"]
+    words = shlex.split(settings(found[SYNC_SERVICE])["ExecStart"])
+    assert words[1:] == ["-P", "-m", "pmapdiff", "--db", str(run.db), "sync", url, "--quiet"]
+    assert not any(line.startswith(("After=pmapdiff", "Before=pmapdiff", "Requires=")) for text in found.values() for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("every", "begin", "splay"),
+    [("5m", "10s", "120s"), ("1d", "10s", "120s"), ("1m", "10s", "30s"), ("10s", "2500ms", "5s"), ("1s", "250ms", "500ms")],
+)
+def test_sync_is_over_before_the_next_snapshot_if_it_takes_no_time(run: Runner, every: str, begin: str, splay: str) -> None:
+    found = settings(all_units(run, "--all", "--every", every, "--sync", "/srv/y.db")[SYNC_TIMER])
+    assert (found["OnActiveSec"], found["RandomizedDelaySec"], found["RemainAfterElapse"]) == (begin, splay, "no")
+
+
+def test_splay_is_a_part_of_the_interval() -> None:
+    assert [splay_of(every) for every in (60, 120, 180, 300, 86400)] == [30, 60, 90, 120, 120]
+
+
+def test_sandbox_of_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "program_paths", lambda: [Path("/usr/bin/python3"), Path("/usr/lib")])
+    own = "/var/lib/pmapdiff/pmapdiff.db"
+    found = syncer(own, "postgresql+psycopg://u@db.example/x")
+    # The password is in ~/.pgpass.
+    assert (found["Environment"], found["ProtectHome"], found["ProtectProc"]) == ("HOME=%h", "read-only", "invisible")
+    assert (found["CapabilityBoundingSet"], found["StateDirectory"], found["ProtectSystem"]) == ("", "pmapdiff", "strict")
+    assert found["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6 AF_NETLINK"
+    assert "PrivateNetwork" not in found
+    assert "PrivateTmp" in found
+    found = syncer(own, "/srv/100%/all.db")
+    assert (found["StateDirectory"], found["ReadWritePaths"]) == ("pmapdiff", "/srv/100%%")
+    assert (found["PrivateNetwork"], found["ProtectHome"], found["RestrictAddressFamilies"]) == ("yes", "yes", "AF_UNIX")
+    assert syncer(own, "/home/someone/all.db")["ProtectHome"] == "read-only"
+    assert "PrivateTmp" not in syncer(own, "/tmp/all.db")
+    assert "PrivateTmp" not in syncer(own, "postgresql:///x")
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 65534, 65534)
+        assert syncer(own, str(tmp_path / "all.db"))["CapabilityBoundingSet"] == "CAP_DAC_OVERRIDE"
+
+
+def test_sync_goes_in_and_out(run: Runner, tmp_path: Path) -> None:
+    folder, other = tmp_path / "units", tmp_path / "other" / "all.db"
+    args = ("schedule", "systemd", "--folder", folder)
+    without = run.here(*args, "--all").ok().out
+    printed = run.here(*args, "--all", "--sync", other).ok().out
+    assert not other.parent.exists()
+    run.here(*args, "--all", "--sync", other, "--install").ok()
+    assert other.parent.is_dir()
+    assert run.here(*args, "--show").ok().out == printed.removesuffix("\n")
+    assert run.here(*args, "--all", "--sync", other, "--install").ok().out.startswith("unchanged in ")
+    assert run.here(*args, "--all", "--install").ok().out.startswith("installed in ")
+    assert run.here(*args, "--show").ok().out == without.removesuffix("\n")
+    assert {path.name for path in folder.iterdir()} == {"pmapdiff.service", "pmapdiff.timer"}
+    run.here(*args, "--all", "--sync", other, "--install").ok()
+    (folder / "pmapdiff.timer").unlink()
+    assert run.here(*args, "--remove").ok().out == f"removed from {folder}\n"
+    assert list(folder.iterdir()) == []
+
+
+def test_sync_unit_of_somebody_else_stays(run: Runner, tmp_path: Path) -> None:
+    """It is refused where it is in the way, and only there."""
+    theirs = tmp_path / SYNC_SERVICE
+    theirs.write_text("[Service]\nExecStart=/bin/true\n")
+    args = ("schedule", "systemd", "--folder", tmp_path)
+    run.here(*args, "--all", "--sync", "/srv/y.db").ok()
+    run.here(*args, "--all", "--sync", tmp_path / "y.db", "--install").refused("was not made by")
+    assert list(tmp_path.glob("pmapdiff*")) == [theirs]
+    run.here(*args, "--all", "--install").ok()
+    run.here(*args, "--remove").ok()
+    assert list(tmp_path.glob("pmapdiff*")) == [theirs]
+
+
+def test_systemctl_is_told_of_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "told"
+    program = tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$*" >> {told}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    manager = systemd.Manager(tmp_path / "units", system=True, runs=True)
+    record = Job(["/usr/bin/python3"], ("/srv/a.db",))
+    with_sync = texts.make_units(record, 60, system=True, sync=sync_job("/srv/a.db", "/srv/b.db"))
+    assert manager.install(with_sync)
+    assert manager.install(texts.make_units(record, 60, system=True))
+    assert manager.install(with_sync)
+    assert manager.remove()
+    installed = ["daemon-reload", "enable pmapdiff.timer", "restart pmapdiff.timer"]
+    stopped = ["stop pmapdiff-sync.timer pmapdiff-sync.service"]
+    assert told.read_text().splitlines() == [
+        *installed, *stopped, *installed, *installed, "disable --now pmapdiff.timer", *stopped, "daemon-reload",
+    ]  # fmt: skip
