@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +21,7 @@ from strategies import law
 
 from pmapdiff.errors import UsageError
 from pmapdiff.schedule import cron
-from pmapdiff.schedule.command import outsiders, record_command, without_password
+from pmapdiff.schedule.command import outsiders, record_job, without_password
 
 # What stands between a regular expression and the recorder: python-crontab, cron, the shell.
 NASTY = [
@@ -162,6 +165,109 @@ def test_second_recorder_gives_way(bare: Runner, tmp_path: Path) -> None:
     assert not bare.db.exists()
 
 
+SYNCED = re.compile(
+    r"(?P<record>.* record .*?); s=\$\?; (?P<sync>.*) 2>&1 \| \S*/logger -t pmapdiff-sync 2>/dev/null & exit \$s # pmapdiff schedule\n"
+)
+
+
+@pytest.mark.parametrize(("every", "splay"), [("1m", "30s"), ("2m", "60s"), ("5m", "120s"), ("1d", "120s")])
+def test_line_that_syncs(run: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, every: str, splay: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    without = run.here("schedule", "cron", "--all", "--every", every).ok().out
+    for other, meant in (
+        ("postgresql+psycopg://web3@db/pmapdiff", "postgresql+psycopg://web3@db/pmapdiff"),
+        ("100% #'b/x.db", f"{tmp_path}/100% #'b/x.db"),
+        ("sqlite:///y.db", f"{tmp_path}/y.db"),
+    ):
+        line = run.here("schedule", "cron", "--all", "--every", every, "--sync", other).ok().out
+        found = SYNCED.fullmatch(line)
+        assert found is not None, line
+        assert f"{found['record']} # pmapdiff schedule\n" == without
+        for collapses in (False, True):
+            words = words_of(as_cron_runs_it(found["sync"], collapses=collapses))
+            assert words[1:3] == ["-n", f"{run.db}.cron.sync.lock"]
+            assert words[3:] == [sys.executable, "-P", "-m", "pmapdiff", "--db", str(run.db), "sync", meant, "--quiet", "--splay", splay]
+        # Read again it is the same entry.
+        assert [item.render() for item in cron._Tab(tab=line).crons] == [line.rstrip("\n")]
+
+
+def test_host_without_flock_and_logger(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    line = run.here("schedule", "cron", "--all", "--sync", "/y.db").ok().out
+    command = f"{sys.executable} -P -m pmapdiff --db {run.db}"
+    assert line == (
+        f"*/5 * * * * {command} record --quiet --all; s=$?; {command} sync /y.db --quiet --splay 120s >/dev/null 2>&1 & exit $s # pmapdiff schedule\n"
+    )
+
+
+def run_entry(line: str, tmp_path: Path) -> tuple[int, str]:
+    """The exit code of an entry, and all that it and what it leaves behind ever say."""
+    command = as_cron_runs_it(line[12:], collapses=True)
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "x"}
+    # Whoever has the pipe open is waited for, as some daemons do.
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], env=environment, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What goes to the system's log."""
+    program = tmp_path / "log" / "logger"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ "$*" = "-t pmapdiff-sync" ] && cat >> {program.parent}/said; echo complains >&2\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return program.parent / "said"
+
+
+def test_the_line_records_and_syncs(run: Runner, tmp_path: Path, log: Path) -> None:
+    name = Path(sys.executable).resolve().name
+    other = tmp_path / "100% #b" / "all.db"
+    line = run.here("schedule", "cron", "--name", f"^{name}$", "--sync", other).ok().out.replace("--splay 120s", "--splay 1ms")
+    for number in (1, 2):
+        assert run_entry(line, tmp_path) == (0, "")
+        assert len(run.here("--db", other, "snapshots", "--format", "json", store=False).json["snapshots"]) == number
+    assert log.read_text() == ""
+
+
+def test_server_that_is_away_sends_no_mail(run: Runner, tmp_path: Path, log: Path) -> None:
+    name = Path(sys.executable).resolve().name
+    url = f"postgresql+psycopg://u@/x?host={tmp_path}"
+    line = run.here("schedule", "cron", "--name", f"^{name}$", "--sync", url).ok().out.replace("--splay 120s", "--splay 1ms")
+    assert run_entry(line, tmp_path) == (0, "")
+    assert log.read_text().startswith("pmapdiff: cannot connect to postgresql+psycopg://u@/x?host=")
+    assert log.read_text().count("\n") == 1
+    # What becomes of the recording is told as before.
+    failing = line.replace("record --quiet", "record --quiet --pid 0")
+    code, said = run_entry(failing, tmp_path)
+    assert code != 0
+    assert said.startswith("pmapdiff: ")
+    assert log.read_text().count("\n") == 2
+
+
+def test_sync_that_hangs_holds_nothing_up(run: Runner, tmp_path: Path) -> None:
+    """Neither the entry, which ends, nor the next recorder; and there is never a second one."""
+    name = Path(sys.executable).resolve().name
+    listening = socket.create_server(("127.0.0.1", 0))
+    url = f"postgresql+psycopg://u@127.0.0.1:{listening.getsockname()[1]}/x?connect_timeout=600"
+    line = run.here("schedule", "cron", "--name", f"^{name}$", "--sync", url).ok().out.replace("--splay 120s", "--splay 1ms")
+    with listening, subprocess.Popen(["/bin/sh", "-c", line[12:]], stdout=subprocess.DEVNULL, start_new_session=True) as first:
+        try:
+            assert first.wait(60) == 0
+            listening.settimeout(60)
+            connection, _ = listening.accept()
+            with connection:
+                # It says what it wants, and waits for the answer.
+                assert connection.recv(8)
+                # This one gives way, and so its line leaves nobody behind.
+                assert run_entry(line, tmp_path) == (0, "")
+                assert len(run.here("snapshots", "--format", "json").json["snapshots"]) == 2
+        finally:
+            os.killpg(first.pid, signal.SIGKILL)
+
+
 def test_relative_store_and_store_of_the_host(run: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert f" --db {tmp_path}/a.db " in run.here("--db", "a.db", "schedule", "cron", "--all", store=False).ok().out
@@ -255,6 +361,10 @@ def test_system_file(run: Runner, tmp_path: Path) -> None:
         (("--all", "--install", "--show"), "one at a time"),
         (("--all", "--remove"), "takes no options"),
         (("--name", "x" * 990), "cuts it off"),
+        (("--name", "x" * 500, "--sync", "/" + "y" * 200), "cuts it off"),
+        (("--sync", "/x"), "say what to record"),
+        (("--all", "--sync", "/a\nb"), "control character"),
+        (("--sync", "/x", "--show"), "takes no options"),
     ],
 )
 def test_what_is_refused(run: Runner, args: tuple[str, ...], said: str) -> None:
@@ -265,6 +375,31 @@ def test_what_is_refused(run: Runner, args: tuple[str, ...], said: str) -> None:
 @pytest.mark.parametrize("form", ["cron", "systemd"])
 def test_no_password_in_a_schedule(run: Runner, url: str, form: str) -> None:
     assert "secret" not in run.here("schedule", form, "--all", store=False, env={"PMAPDIFF_DB": url}).refused("~/.pgpass").err
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:secret@h/d", "postgresql+psycopg://u@h/d?password=secret"])
+@pytest.mark.parametrize("form", ["cron", "systemd"])
+def test_no_password_in_what_is_synced_with(run: Runner, url: str, form: str) -> None:
+    assert "secret" not in run.here("schedule", form, "--all", "--sync", url).refused("leave it out of --sync", "~/.pgpass").err
+
+
+@pytest.mark.parametrize("form", ["cron", "systemd"])
+def test_sync_with_itself_is_refused(run: Runner, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.chdir(run.db.parent.parent)
+    for other in (run.db, f"{run.db.parent.name}/{run.db.name}", f"sqlite:///{run.db}"):
+        run.here("schedule", form, "--all", "--sync", other).refused("is the store itself")
+
+
+@pytest.mark.parametrize("form", ["cron", "systemd"])
+def test_what_the_other_store_needs_is_there(run: Runner, spool: Path, tmp_path: Path, form: str) -> None:
+    """Nothing goes in that cannot work; what needs a server is found out by the sync itself."""
+    options = ("--folder", tmp_path / "units") if form == "systemd" else ()
+    args = ("schedule", form, "--all", *options, "--install", "--sync")
+    run.here(*args, "mysql+oursql://u@h/d").refused("that can be used")
+    run.here(*args, "oracle+cx_oracle://u@h/d").refused("is not installed")
+    assert not spool.exists()
+    assert not (tmp_path / "units").exists()
+    run.here(*args, "postgresql+psycopg://u@nowhere.invalid/d").ok()
 
 
 def test_passwords_are_not_shown() -> None:
@@ -283,7 +418,7 @@ def test_every_option_of_what_is_recorded_is_one_of_record(run: Runner) -> None:
     helped = run.here("record", "--help").ok().out
     assert all(f" {option} " in helped for option, _ in given.options())
     assert len(given.options()) == len(fields(Recorded))
-    assert shlex.join(record_command("/x", given.options())).endswith("--keep-last 1s --max-size 1s")
+    assert shlex.join(record_job("/x", given.options()).words).endswith("--keep-last 1s --max-size 1s")
 
 
 def test_outsiders(tmp_path: Path) -> None:
