@@ -71,16 +71,17 @@ class Appender:
         self._forget_rows()
         return refs
 
-    def take_in(self, taken: Sequence[Snapshot], delivery: Delivery | None = None) -> int:
+    def take_in(self, taken: Sequence[Snapshot], delivery: Delivery | None = None, before: Snapshot | None = None) -> int:
         """Store those of these snapshots, each with its origin, that the store does not have yet; all of them whole, or nothing at all.
 
-        Returns how many. A delivery is noted with them.
+        Returns how many. A delivery is noted with them. `before` is the snapshot before the first of them, with the same objects for what is
+        equal: it is not stored.
         """
         with self._transaction(hosts={item.ref.host for item in taken}) as connection:
             hosts = {name: self._host_id(connection, name) for name in sorted({item.ref.host for item in taken})}
             there = present(connection, hosts, [item.ref for item in taken])
             new: dict[SnapshotRef, Snapshot] = {item.ref: item for item in taken if identity_of(item.ref) not in there}
-            refs = self._append(connection, list(new.values()))
+            refs = self._append(connection, list(new.values()), before)
             if delivery is not None:
                 note_delivery(connection, hosts, delivery, [item.ref for item in taken], refs)
         self._forget_rows()
@@ -169,7 +170,8 @@ class Appender:
                 kept -= len(known.rows)
                 known.rows = None
 
-    def _append(self, connection: Connection, taken: Sequence[Snapshot]) -> list[SnapshotRef]:
+    def _append(self, connection: Connection, taken: Sequence[Snapshot], before: Snapshot | None = None) -> list[SnapshotRef]:
+        earlier = {} if before is None else {(before.ref.host, item.process.identity): item for item in before.captures}
         refs: list[SnapshotRef] = []
         rows: list[tuple[Any, ...]] = []
         writer = IntervalWriter(connection)
@@ -193,7 +195,7 @@ class Appender:
                 if item.has_table:
                     if item.table is not None:
                         self._known[key] = self._known.pop(key)
-                    writer.add(known, snapshot_id, item, interner)
+                    writer.add(known, snapshot_id, item, interner, earlier.get(key))
         insert_rows(connection, capture, rows)
         writer.flush()
         return refs

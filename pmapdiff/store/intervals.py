@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from sqlalchemy.engine import Connection
 from pmapdiff.errors import StoreError
 from pmapdiff.model import FIGURES, Capture, Mapping, MappingTable, Totals
 from pmapdiff.model.counters import VOLATILE
-from pmapdiff.store.bulk import Interner, StateValues, end_rows, fetch_tuples, insert_rows
+from pmapdiff.store.bulk import Interner, StateValues, chunks, end_rows, fetch_tuples, insert_rows
 from pmapdiff.store.known import GeometryKey, KnownProcess, OpenRow
 from pmapdiff.store.schema import GEOMETRY, LASTING, mapping, to_signed, totals, usage
 from pmapdiff.store.tables import load_table
@@ -22,12 +23,28 @@ _MOST_MAPPINGS = 2_000_000
 
 
 class _Taken(NamedTuple):
-    """A table that is to be written: whose, in which snapshot, and by whom what repeats in it is interned."""
+    """A table that is to be written: whose, in which snapshot, and by whom what repeats in it is interned.
+
+    `before` is the last table of the process that the store has, where that is at hand.
+    """
 
     known: KnownProcess
     number: int
     mappings: tuple[Mapping, ...]
     interner: Interner
+    before: tuple[Mapping, ...] | None
+
+
+class _Change(NamedTuple):
+    """What of a table is not the same object in the last one of its process, and the ids of what is; None where there is no last one.
+
+    `gone` is what the last one had beside those, where only that one is known and nothing of the rows in the store.
+    """
+
+    taken: _Taken
+    fresh: list[Mapping]
+    stays: set[int] | None = None
+    gone: list[Mapping] | None = None
 
 
 class IntervalWriter:
@@ -46,14 +63,20 @@ class IntervalWriter:
         self._new_totals: list[tuple[Any, ...]] = []
         self._closed_totals: list[tuple[int, ...]] = []
 
-    def add(self, known: KnownProcess, number: int, item: Capture, interner: Interner) -> None:
-        """Take the table that a process has in snapshot `number`, the only one of it there."""
+    def add(self, known: KnownProcess, number: int, item: Capture, interner: Interner, before: Capture | None = None) -> None:
+        """Take the table that a process has in snapshot `number`, the only one of it there.
+
+        Whoever has the table that it had before at hand, with the same objects for what is equal, spares the store's being read for that.
+        """
         if known.first is not None and item.digest is not None and known.digest == item.digest:
             return
         table, sums = item.table, item.sums
         if table is None or sums is None:
             self.flush()
             table, sums = self._table_of_digest(known.id, item.digest)
+        last = None
+        if before is not None and before.table is not None and known.digest is not None and before.digest == known.digest:
+            last = before.table.mappings
         if known.first is not None:
             begun = self._totals.pop(known.id, None)
             if begun is None:
@@ -62,7 +85,7 @@ class IntervalWriter:
                 self._new_totals.append((known.id, number - 1, *begun))
         self._totals[known.id] = (number, item.digest, sums.mappings, *sums.figures)
         known.first, known.digest, known.mappings, known.rss_kib = number, item.digest, sums.mappings, sums.get("rss_kib")
-        self._taken.append(_Taken(known, number, table.mappings, interner))
+        self._taken.append(_Taken(known, number, table.mappings, interner, last))
         self._mappings += len(table.mappings)
         if self._mappings > _MOST_MAPPINGS:
             self.flush()
@@ -83,40 +106,55 @@ class IntervalWriter:
         insert_rows(connection, totals, [*self._new_totals, *((process, LASTING, *begun) for process, begun in self._totals.items())])
         rows = _Rows()
         changes = self._changes()
-        by_interner: dict[int, tuple[Interner, list[Mapping]]] = {}
-        for taken, fresh, _ in changes:
-            by_interner.setdefault(id(taken.interner), (taken.interner, []))[1].extend(fresh)
-        for interner, mappings in by_interner.values():
-            _learn(connection, interner, mappings)
-        for taken, fresh, stays in changes:
-            self._add_table(taken, fresh, stays, rows)
+        by_interner: dict[int, tuple[Interner, list[Mapping], list[Mapping]]] = {}
+        for change in changes:
+            _, fresh, gone = by_interner.setdefault(id(change.taken.interner), (change.taken.interner, [], []))
+            fresh += change.fresh
+            gone += change.gone or ()
+        for interner, fresh, gone in by_interner.values():
+            _learn_places(connection, interner, [*fresh, *gone])
+            _learn_states(connection, interner, fresh)
+        for change in changes:
+            self._add_table(change, rows)
         rows.write(connection)
         for pending in (self._taken, self._new_totals, self._closed_totals):
             pending.clear()
         self._totals.clear()
         self._mappings = 0
 
-    def _changes(self) -> list[tuple[_Taken, list[Mapping], set[int] | None]]:
-        """Of each table what is not the same object in the last one of its process, and what is: by id, or None where there is no last one."""
+    def _changes(self) -> list[_Change]:
         last: dict[int, set[int]] = {}
-        found: list[tuple[_Taken, list[Mapping], set[int] | None]] = []
+        found: list[_Change] = []
+        times = Counter(taken.known.id for taken in self._taken)
         for taken in self._taken:
             now, before = set(map(id, taken.mappings)), last.pop(taken.known.id, None)
-            if before is None or len(now) < len(taken.mappings):
-                found.append((taken, list(taken.mappings), None))
+            if before is not None and len(now) == len(taken.mappings):
+                found.append(_Change(taken, [known for known in taken.mappings if id(known) not in before], before & now))
+            elif taken.known.rows is None and times[taken.known.id] == 1 and taken.before and _are_apart(taken.before) and _are_apart(taken.mappings):
+                earlier = set(map(id, taken.before))
+                fresh, gone = [m for m in taken.mappings if id(m) not in earlier], [m for m in taken.before if id(m) not in now]
+                found.append(_Change(taken, fresh, None, gone))
             else:
-                found.append((taken, [known for known in taken.mappings if id(known) not in before], before & now))
+                found.append(_Change(taken, list(taken.mappings)))
             # What stands twice in one table cannot be told by its object.
             if len(now) == len(taken.mappings):
                 last[taken.known.id] = now
         return found
 
-    def _add_table(self, taken: _Taken, fresh: Sequence[Mapping], stays: set[int] | None, rows: _Rows) -> None:
+    def _add_table(self, change: _Change, rows: _Rows) -> None:
+        taken, fresh, stays, _ = change
         known, number = taken.known, taken.number
-        if known.rows is None:
-            known.rows = self._open_rows(known.id)
+        standing = known.rows
+        if standing is None:
             known.next_no = self._next_no(known.id)
-        process_id, next_no, standing = known.id, known.next_no, known.rows
+            if change.gone is None:
+                standing = known.rows = self._open_rows(known.id)
+            else:
+                # Only these, as only what they come to is written; what else there is stays unknown.
+                standing = self._open_rows(known.id, change.gone)
+                if len(standing) < len(change.gone):
+                    raise StoreError(f"process row {known.id}: its last table is not what its digest says; `pmapdiff db check` says more")
+        process_id, next_no = known.id, known.next_no
         places = rows.places.setdefault(process_id, {})
         if stays is None:
             gone = dict(standing)
@@ -143,16 +181,19 @@ class IntervalWriter:
             rows.end(process_id, no, number - 1)
         known.next_no = next_no
 
-    def _open_rows(self, process_id: int) -> dict[GeometryKey, OpenRow]:
-        """The mappings that last, with their numbers and their states."""
+    def _open_rows(self, process_id: int, at: Sequence[Mapping] | None = None) -> dict[GeometryKey, OpenRow]:
+        """The mappings that last, with their numbers and their states; or those of them that begin where these do."""
         query = (
             select(*GEOMETRY, usage.c.no, usage.c.state_id)
             .join_from(usage, mapping, (mapping.c.process_id == usage.c.process_id) & (mapping.c.no == usage.c.no))
             .where(usage.c.process_id == process_id, usage.c.last_snapshot == LASTING)
             .order_by(usage.c.no)
         )
+        queries = [query]
+        if at is not None:
+            queries = [query.where(mapping.c.start_address.in_(part)) for part in chunks(to_signed(known.start) for known in at)]
         rows: dict[GeometryKey, OpenRow] = {}
-        for row in fetch_tuples(self._connection, query):
+        for row in (row for part in queries for row in fetch_tuples(self._connection, part)):
             geometry = row[:6]
             rows[geometry if geometry not in rows else _repeated(geometry, rows)] = (row[6], row[7])
         return rows
@@ -189,10 +230,19 @@ class _Rows:
         insert_rows(connection, usage, [*self._over, *((process, LASTING, no, *begun) for (process, no), begun in self.lasting.items())])
 
 
-def _learn(connection: Connection, interner: Interner, mappings: Sequence[Mapping]) -> None:
-    """Know the ids of all that repeats in these mappings."""
+def _are_apart(mappings: Sequence[Mapping]) -> bool:
+    """Whether each begins somewhere else, as in every table that was not torn."""
+    return len({known.start for known in mappings}) == len(mappings)
+
+
+def _learn_places(connection: Connection, interner: Interner, mappings: Sequence[Mapping]) -> None:
+    """Know the ids of what stands behind these mappings."""
     interner.add_protections(connection, {(m.perms, m.flags) for m in mappings})
     interner.add_backings(connection, {(m.device, m.inode, m.name) for m in mappings})
+
+
+def _learn_states(connection: Connection, interner: Interner, mappings: Sequence[Mapping]) -> None:
+    """Know the ids of the counters of these mappings."""
     # Mappings of equal counters mostly have the very same tuple, so this is short where the list is long.
     distinct = {(id(m.counters), id(m.layout), id(m.extra)): m for m in mappings}.values()
     interner.add_details(connection, {(m.layout, m.counters[VOLATILE:], m.extra) for m in distinct})

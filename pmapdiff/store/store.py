@@ -100,10 +100,13 @@ class Store:
         with translated_errors(self.location):
             return self._appender.append(taken)
 
-    def take_in(self, taken: Sequence[Snapshot], delivery: Delivery | None = None) -> int:
-        """Store those of these copies, each with its origin, that the store does not have yet, in one transaction. Returns how many."""
+    def take_in(self, taken: Sequence[Snapshot], delivery: Delivery | None = None, before: Snapshot | None = None) -> int:
+        """Store those of these copies, each with its origin, that the store does not have yet, in one transaction. Returns how many.
+
+        It reads less where the snapshot before them is given, too.
+        """
         with translated_errors(self.location):
-            return self._appender.take_in(taken, delivery)
+            return self._appender.take_in(taken, delivery, before)
 
     # Looking up.
 

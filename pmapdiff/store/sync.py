@@ -68,9 +68,9 @@ def sync(
             # Only the host itself knows how its clock stands beside another's.
             ahead = offset if name == os.uname().nodename else None
             done = stored = 0
-            for batch in _batches(source, refs):
+            for before, batch in _batches(source, refs):
                 delivery = Delivery(identity, batch[-1].ref.id or 0, ahead) if whole else None
-                stored += target.take_in(batch, delivery)
+                stored += target.take_in(batch, delivery, before)
                 done += len(batch)
                 progress(name, done, len(refs))
             yield Brought(name, stored, done - stored)
@@ -109,9 +109,23 @@ def _in_range(source: Store, host: str, since_us: int | None, until_us: int | No
         return [snapshot_ref(row) for row in connection.execute(query)]
 
 
-def _batches(source: Store, refs: Sequence[SnapshotRef]) -> Iterator[list[Snapshot]]:
+def _batches(source: Store, refs: Sequence[SnapshotRef]) -> Iterator[tuple[Snapshot | None, list[Snapshot]]]:
+    """These snapshots in batches, each with the snapshot of the host before it: most likely the last one that the other store has of it."""
+    earlier = _before(source, refs[0]) if refs else []
     for position in range(0, len(refs), _WINDOW):
-        yield from batches(source.walk(refs[position : position + _WINDOW]))
+        window = refs[position : position + _WINDOW]
+        snapshots = source.walk([*earlier, *window])
+        before = next(snapshots) if earlier else None
+        for batch in batches(snapshots):
+            yield before, batch
+            before = batch[-1]
+        earlier = list(window[-1:])
+
+
+def _before(source: Store, ref: SnapshotRef) -> list[SnapshotRef]:
+    with source.reading() as connection:
+        query = snapshot_query().where(host_table.c.name == ref.host, snapshot.c.id < ref.id).order_by(snapshot.c.id.desc()).limit(1)
+        return [snapshot_ref(row) for row in connection.execute(query)]
 
 
 def batches(snapshots: Iterable[Snapshot]) -> Iterator[list[Snapshot]]:
