@@ -142,6 +142,15 @@ def test_a_host_is_told_of_as_by_the_command_on_one_host(shared: str, source: st
         assert done.json["processes"]
 
 
+def test_a_store_that_hosts_share(store: Store, location: str) -> None:
+    """On a server as in a file."""
+    store.write_all(snapshot for number in (0, 3, 9) for snapshot in fleets.Host(number).snapshots(fleets.SERVICES))
+    found = gathered(sweep_here(LeaksTask(Asked(location), WITHIN_HOURS), opened(location).hosts()))
+    opened.cache_clear()
+    orders = found.services[0]
+    assert (found.failures, orders.title, orders.hosts, [known.host for known in orders.growers]) == ((), "orders", 3, ["web03", "web00"])
+
+
 @pytest.mark.parametrize("options", [(), ("--name", "^orders$", "--since", "2026-11-22T15:00"), ("--host", "web0[0-3]")])
 def test_a_lake_says_the_same_as_a_store(run: Runner, shared: str, lake: str, options: tuple[str, ...]) -> None:
     times = ("2026-11-22T17:00", "2026-11-23T09:00")
