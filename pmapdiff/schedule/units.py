@@ -79,10 +79,12 @@ def _sync_timer(every_s: float) -> str:
 {_head(SYNC_TIMER)}
 [Unit]
 Description=Bring recorded snapshots to another store, soon
+# It is started with each snapshot.
+StartLimitIntervalSec=0
 
 [Timer]
-# Started with each snapshot, it waits until that should be there, and for a random time, so that hosts do not come all at once. Then it is over
-# and can be started again; not before the service has ended.
+# It waits until that should be there, and for a random time, so that hosts do not come all at once. Then it is over and can be
+# started again; not before the service has ended.
 OnActiveSec={_time_span(min(_SYNC_AFTER_S, every_s / 4))}
 RandomizedDelaySec={_time_span(splay_of(every_s))}
 AccuracySec={_time_span(min(1.0, every_s / 10))}

@@ -9,6 +9,7 @@ import pty
 import select
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -87,7 +88,9 @@ exec cron -f
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pmapdiff-cron-"))
-        self.own, self.system = (Runner(self.folder / name / "test.db") for name in ("own", "system"))
+        self.own, self.system, self.shared = (Runner(self.folder / name / "test.db") for name in ("own", "system", "shared"))
+        # A server that takes connections and never says anything.
+        self.silent = socket.create_server(("127.0.0.1", 0))
         self.target = Target()
         self.daemon = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", self.SETUP], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/"
@@ -105,13 +108,19 @@ exec cron -f
             raise
 
     def install(self) -> None:
-        """One entry in root's crontab and one in cron.d, every minute, each into a store of its own."""
+        """One entry in root's crontab and one in cron.d, every minute, each into a store of its own.
+
+        The one is brought to a shared store, the other to the silent server.
+        """
         # What the shell, cron and python-crontab would each take for their own, and a number: another run of the tests may go on beside this one.
         number = str(os.getpid())
         self.target.call("name", name=f"%d#$`'{number}")
-        for run, form in ((self.own, "--own"), (self.system, "--system")):
+        self.shared.db.parent.mkdir()
+        silent = f"postgresql+psycopg://u@127.0.0.1:{self.silent.getsockname()[1]}/x?connect_timeout=600"
+        for run, form, other in ((self.own, "--own", self.shared.db), (self.system, "--system", silent)):
             name = rf"^%d[#]\$`'{number}$"
-            self.inside(run, "schedule", "cron", "--every", "1m", "--name", name, "--keep-all", "24h", form, "--install").ok()
+            options = ("--every", "1m", "--name", name, "--keep-all", "24h", "--sync", other)
+            self.inside(run, "schedule", "cron", *options, form, "--install").ok()
 
     def inside(self, run: Runner, *args: object) -> Result:
         """pmapdiff, where it sees the daemon's crontabs."""
@@ -121,11 +130,25 @@ exec cron -f
         with contextlib.suppress(ProcessLookupError):
             self.daemon.terminate()
         self.daemon.wait(30)
+        self._end_syncs()
+        self.silent.close()
         for stream in (self.daemon.stdin, self.daemon.stdout):
             if stream is not None:
                 stream.close()
         self.target.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_syncs(self) -> None:
+        """What the daemon has started goes on without it."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                fd = os.pidfd_open(int(path.parent.name))
+                try:
+                    # Looked at while the number cannot become another's.
+                    if os.fsencode(self.folder) in path.read_bytes():
+                        signal.pidfd_send_signal(fd, signal.SIGKILL)
+                finally:
+                    os.close(fd)
 
 
 SYSTEMD = "/usr/lib/systemd/systemd" if os.path.exists("/usr/lib/systemd/systemd") else "/lib/systemd/systemd"

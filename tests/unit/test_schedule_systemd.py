@@ -285,6 +285,8 @@ def test_sync_beside_the_recorder(run: Runner) -> None:
 def test_sync_is_over_before_the_next_snapshot_if_it_takes_no_time(run: Runner, every: str, begin: str, splay: str) -> None:
     found = settings(all_units(run, "--all", "--every", every, "--sync", "/srv/y.db")[SYNC_TIMER])
     assert (found["OnActiveSec"], found["RandomizedDelaySec"], found["RemainAfterElapse"]) == (begin, splay, "no")
+    # By default systemd starts a unit no more often than five times in ten seconds, and then not at all for a while.
+    assert found["StartLimitIntervalSec"] == "0"
 
 
 def test_splay_is_a_part_of_the_interval() -> None:
