@@ -97,7 +97,7 @@ def suggestion_for(family: str, runtime: Runtime, allocator: Allocator, process:
         )
     elif allocator in _KEPT_BY:
         parts.append(_KEPT_BY[allocator])
-    parts.append(f"who allocates: heaptrack -p {pid}, or bpftrace's memleak" if runtime is Runtime.NATIVE else "")
+    parts.append(f"who allocates: heaptrack -p {pid}, or BCC's memleak" if runtime is Runtime.NATIVE else "")
     return "; ".join(part for part in parts if part).replace("PID", pid)
 
 
