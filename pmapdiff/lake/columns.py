@@ -48,19 +48,22 @@ class ParquetColumns:
 
     def __init__(self, content: bytes, schema: pa.Schema) -> None:
         self._schema = schema
-        self._file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
-        about = self._file.metadata
+        plain = pq.ParquetFile(io.BytesIO(content))
+        about = plain.metadata
         sizes = [about.row_group(number) for number in range(about.num_row_groups)]
         demand(about.num_rows <= _MOST_ROWS, f"it has {about.num_rows:,} rows")
         demand(sum(group.num_rows for group in sizes) == about.num_rows, "its groups do not add up to its rows")
         demand(all(0 <= group.num_rows <= _MOST_ROWS_A_GROUP for group in sizes), "it has too many rows in a group")
         demand(all(0 <= group.total_byte_size <= _MOST_UNPACKED_A_GROUP for group in sizes), "it would unpack to too many bytes")
         demand(sum(group.total_byte_size for group in sizes) <= _MOST_UNPACKED, "it would unpack to too many bytes")
-        found = self._file.schema_arrow
+        found = plain.schema_arrow
         for field in schema:
             demand(found.names.count(field.name) == 1, f"it has no column {field.name}")
             kind = found.field(field.name).type
             demand(kind.equals(field.type), f"its column {field.name} is {str(kind)[:40]}, not {field.type}")
+        # Texts as numbers of those that there are: a layout of a KB stands in every row.
+        texts = [field.name for field in schema if _is_text(field.type)]
+        self._file = pq.ParquetFile(io.BytesIO(content), metadata=about, page_checksum_verification=True, read_dictionary=texts)
 
     @property
     def rows(self) -> int:
@@ -100,14 +103,20 @@ class ParquetColumns:
         if pa.types.is_timestamp(field.type):
             column = column.cast(pa.int64())
         # Not combine_chunks of a chunked array, which may give back several.
-        encoded = pa.concat_arrays(column.chunks).dictionary_encode()
+        array = pa.concat_arrays(column.unify_dictionaries().chunks)
+        encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         values = encoded.dictionary.to_pylist()
+        demand(None not in values, f"its column {name} has gaps")
         indices = encoded.indices
         if indices.null_count:
             indices = indices.fill_null(len(values))
             values.append(None)
         _check(name, field.type, values)
         return Column(values, indices.to_numpy(zero_copy_only=False).astype(np.int64))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 def _check(name: str, kind: pa.DataType, values: list[Any]) -> None:

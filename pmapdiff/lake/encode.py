@@ -6,7 +6,6 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import compress
 from typing import Any
 
 import pyarrow as pa
@@ -17,8 +16,9 @@ from pmapdiff.lake.schema import SCHEMAS
 from pmapdiff.model import Capture, Mapping, MappingTable, ProcessInfo, Snapshot, SnapshotRef
 from pmapdiff.text import decode, printable
 
-# A part is cut when more rows than that are over, or more than still last: what lasts is written once more in the next part.
-MOST_ENDED = 100_000
+# A part is cut when it has so many rows more than its largest snapshot has mappings, and at least twice as many: what lasts is written
+# once more in the next part.
+MOST_ROWS_MORE = 100_000
 MOST_CAPTURES = 100_000
 # Small groups can be left out by who looks for one process; each costs some KB of its own.
 GROUP_ROWS = 1 << 15
@@ -51,16 +51,19 @@ class PartBuilder:
         self._followed: list[_Process] = []
         self._captures: list[tuple[int, int, int, Capture]] = []
         self._ended: list[_Row] = []
+        # Rows of processes that are gone last, too: they may have been left out by another recorder.
         self._lasting = 0
+        self._largest = 0
 
     @property
     def is_full(self) -> bool:
         """Whether it is time for another part."""
-        return len(self._ended) >= max(MOST_ENDED, self._lasting) or len(self._captures) >= MOST_CAPTURES
+        more = len(self._ended) + self._lasting - self._largest
+        return more >= max(MOST_ROWS_MORE, self._largest) or len(self._captures) >= MOST_CAPTURES
 
     def add(self, taken: Snapshot) -> None:
         """Take one more snapshot; what is the same in two tables of a process is best the same object, as a store gives it."""
-        number = len(self.refs)
+        number, mappings = len(self.refs), 0
         self.refs.append(taken.ref)
         for place, item in enumerate(taken.captures):
             process = self._processes.setdefault(item.process, len(self._followed))
@@ -72,6 +75,8 @@ class PartBuilder:
             if item.has_table:
                 assert item.table is not None, "it says that it has a table, and has none"
                 self._follow(process, followed, number, item.table)
+                mappings += len(item.table.mappings)
+        self._largest = max(self._largest, mappings)
 
     def _follow(self, process: int, followed: _Process, number: int, table: MappingTable) -> None:
         if table is not followed.table:
@@ -273,19 +278,29 @@ def _columns_of(rows: Sequence[tuple[int | None, ...] | None], width: int, kind:
 def _file(dataset: str, part: Part, columns: Sequence[Any]) -> bytes:
     schema = SCHEMAS[dataset]
     columns = columns or [[] for _ in schema.names[1:]]
-    rows = len(columns[0])
-    arrays = [pa.repeat(pa.scalar(part.name), rows)]
-    for column, kind in zip(columns, schema.types[1:], strict=True):
-        arrays.append(column if isinstance(column, pa.Array) else pa.array(column, kind))
+    columns = [[part.name] * len(columns[0]), *columns]
+    table = pa.table([_array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema.names)
+    nullable = [field.with_type(kind) for field, kind in zip(schema, table.schema.types, strict=True)]
     out = io.BytesIO()
-    ranged = list(compress(schema.names, [name in _RANGED for name in schema.names]))
     pq.write_table(
-        pa.table(arrays, schema=schema),
+        table.cast(pa.schema(nullable)),
         out,
         row_group_size=GROUP_ROWS,
         compression="zstd",
-        write_statistics=ranged,
+        write_statistics=[name for name in schema.names if name in _RANGED],
         write_page_checksum=True,
+        # Types of Arrow's own would be most of a small file; without them everybody sees the same columns.
         store_schema=False,
     )
     return out.getvalue()
+
+
+def _array(column: Any, kind: pa.DataType) -> pa.Array:
+    """A column; texts as numbers of those that there are, as most of them stand in thousands of rows."""
+    if isinstance(column, pa.Array):
+        return column
+    if not (pa.types.is_string(kind) or pa.types.is_binary(kind)):
+        return pa.array(column, kind)
+    numbers: dict[Any, int] = {}
+    indices = [None if value is None else numbers.setdefault(value, len(numbers)) for value in column]
+    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(numbers, kind))
