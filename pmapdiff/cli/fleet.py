@@ -48,7 +48,7 @@ OutputOption = Annotated[str | None, typer.Option("--output", "-o", metavar="FIL
 pmapdiff fleet leaks /srv/lake
 pmapdiff fleet leaks s3://memory/lake --since '2d ago' --name orders
 pmapdiff fleet leaks s3://memory/lake --scheduler tcp://10.0.0.7:8786
-pmapdiff fleet leaks postgresql+psycopg://db/memory -o fleet.html --format html
+pmapdiff fleet leaks postgresql+psycopg://db/memory --format html -o f.html
 """,
     group,
     short_help="Say which services keep growing, on how many hosts, since when.",

@@ -29,6 +29,12 @@ _TRIES = 2
 # So many hosts for each worker are in the hands of Dask, so that none waits, and neither they nor their results pile up.
 _AHEAD = 4
 _FEWEST_AHEAD = 16
+# Nobody looks at local workers while they work; the web server that Dask starts in any case has nothing to say.
+_UNATTENDED: dict[str, Any] = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
 # How long to wait for the scheduler, and for the first of its workers.
 PATIENCE_S = 30.0
 
@@ -147,7 +153,7 @@ def local_client(workers: int) -> Generator[Client]:
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pmapdiff-fleet-", ignore_cleanup_errors=True))
-        stack.enter_context(dask.config.set({"temporary-directory": folder, "distributed.worker.profile.enabled": False}))
+        stack.enter_context(dask.config.set({"temporary-directory": folder, **_UNATTENDED}))
         with _interrupts_later():
             cluster = stack.enter_context(
                 LocalCluster(
@@ -157,7 +163,8 @@ def local_client(workers: int) -> Generator[Client]:
                     host="127.0.0.1",
                     protocol="tls://",
                     security=security,
-                    dashboard_address=None,
+                    # None would be port 8787, and a warning where another cluster has it.
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                     silence_logs=logging.CRITICAL,
                     local_directory=folder,
                 )
