@@ -129,7 +129,7 @@ RemoveOption = Annotated[bool, typer.Option("--remove", help="Take it out. What 
     """
 pmapdiff schedule cron --every 5m --all --keep-all 24h --keep-hourly 7d
 pmapdiff schedule cron --every 5m --all --system --install
-pmapdiff schedule cron --all --keep-all 7d --sync postgresql+psycopg://web3@db.example.net/pmapdiff
+pmapdiff schedule cron --all --sync postgresql+psycopg://web3@db/pmapdiff
 pmapdiff schedule cron --show
 """,
     group,
@@ -192,7 +192,7 @@ def cron(
     """
 pmapdiff schedule systemd --every 30s --name '^redis'
 pmapdiff schedule systemd --every 5m --all --keep-all 24h --install
-pmapdiff schedule systemd --all --keep-all 7d --sync postgresql+psycopg://web3@db.example.net/pmapdiff
+pmapdiff schedule systemd --all --sync postgresql+psycopg://web3@db/pmapdiff
 pmapdiff schedule systemd --remove
 """,
     group,
