@@ -52,7 +52,7 @@ class StoreSource:
 
     def hosts(self, since_us: int | None = None, until_us: int | None = None) -> list[str]:
         """See `HostSource`."""
-        return sorted({ref.host for ref in self._store.refs(since_us, until_us)})
+        return self._store.host_names(since_us, until_us)
 
     def series(self, host: str, since_us: int | None, until_us: int | None, wanted: ProcessFilter) -> Iterator[Snapshot]:
         """See `HostSource`."""

@@ -26,6 +26,12 @@ def find_hosts(connection: Connection, wanted: ProcessFilter) -> dict[int, str]:
     return {number: name for number, name in known.items() if name in chosen}
 
 
+def host_names(connection: Connection, since_us: int | None, until_us: int | None) -> list[str]:
+    """The hosts that have snapshots between two moments, in the order of their names: one look at an index each."""
+    taken = between(select(snapshot.c.id).where(snapshot.c.host_id == host.c.id), since_us, until_us)
+    return sorted(connection.execute(select(host.c.name).where(taken.exists())).scalars())
+
+
 def resolve(connection: Connection, text: str, wanted: ProcessFilter) -> SnapshotRef:
     """The snapshot that a WHEN means. Raises NotFoundError with what there is instead, UsageError."""
     text, wanted = _on_host(connection, text, wanted)
@@ -138,15 +144,13 @@ def find_refs(connection: Connection, since_us: int | None, until_us: int | None
     query = between(snapshot_query().order_by(snapshot.c.taken_at, snapshot.c.id), since_us, until_us)
     query = of_hosts(connection, query, wanted)
     if not wanted.every_process:
-        ids = process_ids(connection, wanted)
-        query = query.where(snapshot.c.id.in_(select(capture.c.snapshot_id).where(capture.c.process_id.in_(ids))))
+        query = query.where(snapshot.c.id.in_(_captures(connection, wanted)))
     return [snapshot_ref(row) for row in connection.execute(query)]
 
 
 def has_process(connection: Connection, wanted: ProcessFilter) -> bool:
     """Whether any snapshot holds a wanted process."""
-    ids = process_ids(connection, wanted)
-    return connection.execute(select(capture.c.process_id).where(capture.c.process_id.in_(ids)).limit(1)).first() is not None
+    return connection.execute(_captures(connection, wanted).limit(1)).first() is not None
 
 
 def last_seen(connection: Connection, wanted: ProcessFilter) -> dict[ProcessIdentity, int]:
@@ -159,7 +163,7 @@ def last_seen(connection: Connection, wanted: ProcessFilter) -> dict[ProcessIden
         .group_by(process.c.id, *identity)
     )
     if not wanted.everything:
-        query = query.where(process.c.id.in_(process_ids(connection, wanted)))
+        query = of_hosts(connection, query.where(process.c.id.in_(process_ids(connection, wanted))), wanted)
     return {ProcessIdentity(*fields): int(taken_at) for *fields, taken_at in connection.execute(query)}
 
 
@@ -196,9 +200,19 @@ def _holding(connection: Connection, query: Select[Any], wanted: ProcessFilter) 
     query = of_hosts(connection, query, wanted)
     if wanted.every_process:
         return query
-    ids = process_ids(connection, wanted)
-    holding = select(capture.c.snapshot_id).where(capture.c.process_id.in_(ids), capture.c.status.in_(WITH_TABLE))
-    return query.where(snapshot.c.id.in_(holding))
+    return query.where(snapshot.c.id.in_(_captures(connection, wanted).where(capture.c.status.in_(WITH_TABLE))))
+
+
+def _captures(connection: Connection, wanted: ProcessFilter) -> Select[Any]:
+    """A query for the captures of the wanted processes: the numbers of their snapshots.
+
+    Captures are found by their snapshots, not by their processes: of one host among hundreds, by the snapshots of that host.
+    """
+    query = select(capture.c.snapshot_id).where(capture.c.process_id.in_(process_ids(connection, wanted)))
+    if not wanted.hosts:
+        return query
+    ours = select(snapshot.c.id).where(snapshot.c.host_id.in_(find_hosts(connection, wanted)))
+    return query.where(capture.c.snapshot_id.in_(ours))
 
 
 def _strings(connection: Connection, column: Column[Any], accepts: Callable[[bytes], bool]) -> list[int]:

@@ -183,6 +183,11 @@ class Store:
         with self.reading() as connection:
             return summarise_processes(connection, wanted, since_us, until_us)
 
+    def host_names(self, since_us: int | None = None, until_us: int | None = None) -> list[str]:
+        """The hosts that have snapshots between two moments (µs since the epoch, both included), in the order of their names."""
+        with self.reading() as connection:
+            return lookup.host_names(connection, since_us, until_us)
+
     def hosts(self, wanted: ProcessFilter = EVERYTHING) -> list[HostSummary]:
         """The hosts that the filter names, or all, in the order of their names: what there is of each, and how far behind it is."""
         with self.reading() as connection:
