@@ -39,6 +39,10 @@ class StoreError(PmapdiffError):
     """The database cannot be used as it is."""
 
 
+class ForbiddenError(StoreError):
+    """The database does not let this user do that."""
+
+
 class NotFoundError(PmapdiffError):
     """Nothing in the store, or no process, is what was asked for."""
 

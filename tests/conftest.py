@@ -43,7 +43,12 @@ def statements_compiled_once() -> Iterator[None]:
 
     def engine(url: str | URL, **options: Any) -> Engine:
         made = create_engine(url, execution_options={"compiled_cache": compiled}, **options)
-        made.dialect = dialects.setdefault(made.url.drivername, made.dialect)
+        known = dialects.get(made.url.drivername)
+        # One that was never connected knows nothing of its server, and an engine only tells its own.
+        if known is not None and known.server_version_info is not None:
+            made.dialect = known
+        else:
+            dialects[made.url.drivername] = made.dialect
         return made
 
     with mock.patch.object(pmapdiff.store.engine, "create_engine", engine):

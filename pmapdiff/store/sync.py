@@ -14,13 +14,14 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
-from pmapdiff.errors import UsageError
+from pmapdiff.errors import ForbiddenError, UsageError
 from pmapdiff.model import ProcessIdentity, Snapshot, SnapshotRef
 from pmapdiff.store.copies import Arrived, Delivery, arrived, clock_us, store_identity
 from pmapdiff.store.load import snapshot_query, snapshot_ref
 from pmapdiff.store.schema import host as host_table
 from pmapdiff.store.schema import numbering, snapshot
 from pmapdiff.store.store import Store
+from pmapdiff.text import printable
 
 # So many snapshots are read with one look at the source, which keeps it from cutting off its log meanwhile.
 _WINDOW = 256
@@ -52,7 +53,8 @@ def sync(
     """Store in `target` what `source` has and it does not, of these hosts or of all, one host after the other.
 
     Without a range (µs since the epoch, both ends included) it goes on where the last run ended; what was pruned from the target since does not come
-    back. Raises StoreError, UsageError; what has been brought until then stays.
+    back. This very host comes first. Where the target does not let this user write of a host, the others are brought all the same, before
+    ForbiddenError is raised. Raises StoreError, UsageError; what has been brought until then stays.
     """
     with source.reading() as connection:
         identity = store_identity(connection)
@@ -62,18 +64,26 @@ def sync(
         raise UsageError(f"{source.location} is the store itself: name another to bring its snapshots to")
     whole = since_us is None and until_us is None
     offset = _clock_offset_us(target)
+    forbidden: dict[str, ForbiddenError] = {}
     with target.recording():
-        for name in known:
+        for name in sorted(known, key=lambda name: name != os.uname().nodename):
             refs = _behind(source, identity, target, name) if whole else _in_range(source, name, since_us, until_us)
             # Only the host itself knows how its clock stands beside another's.
             ahead = offset if name == os.uname().nodename else None
             done = stored = 0
-            for before, batch in _batches(source, refs):
-                delivery = Delivery(identity, batch[-1].ref.id or 0, ahead) if whole else None
-                stored += target.take_in(batch, delivery, before)
-                done += len(batch)
-                progress(name, done, len(refs))
+            try:
+                for before, batch in _batches(source, refs):
+                    delivery = Delivery(identity, batch[-1].ref.id or 0, ahead) if whole else None
+                    stored += target.take_in(batch, delivery, before)
+                    done += len(batch)
+                    progress(name, done, len(refs))
+            except ForbiddenError as refusal:
+                forbidden[name] = refusal
+                continue
             yield Brought(name, stored, done - stored)
+    for name, why in forbidden.items():
+        others = f" and {len(forbidden) - 1} more" if len(forbidden) > 1 else ""
+        raise ForbiddenError(f"snapshots of {printable(name)}{others} were not brought: {why}; --host says which to bring")
 
 
 def _behind(source: Store, identity: str, target: Store, host: str) -> list[SnapshotRef]:

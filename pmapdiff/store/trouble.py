@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
-from pmapdiff.errors import StoreError
+from pmapdiff.errors import ForbiddenError, StoreError
 from pmapdiff.store.holder import sqlite_writer
 
 # How long a writer waits for another one: a snapshot is written in well under a second, a step of pruning too.
@@ -28,13 +28,15 @@ _SQLITE = (
     ("not a database", "{location} is not a database; it was left as it is"),
     ("no such table", "the database at {location} is damaged: a table is missing"),
 )
+_FORBIDDEN = "42501"
 # By SQLSTATE, or the class that it begins with (https://www.postgresql.org/docs/current/errcodes-appendix.html); the text is in
 # the language of the server.
 _POSTGRESQL = (
-    ("42501", "the store at {location} may not be read or written by this user: GRANT it what it needs"),
+    (_FORBIDDEN, "the store at {location} may not be read or written by this user: GRANT it what it needs"),
     ("25006", "the store at {location} is read-only (a standby?): nothing was stored"),
     ("42P07", "there are tables of somebody else at {location}; they were left as they are: give pmapdiff a database of its own"),
     ("42P01", "the database at {location} is damaged: a table is missing"),
+    ("23505", "somebody else has written to {location} at the same time; nothing was stored: try again"),
     ("53100", "the disk of {location} is full; nothing was stored: make room and try again"),
     ("53300", "the server of {location} has no connection left: try again later"),
     ("55P03", "the store at {location} is locked by somebody else: try again later"),
@@ -85,7 +87,8 @@ def translated_errors(location: str) -> Iterator[None]:
         state = getattr(error.orig, "sqlstate", None)
         for code, advice in _POSTGRESQL:
             if state is not None and state.startswith(code):
-                raise StoreError(f"{advice.format(location=location)} ({said})") from error
+                kind = ForbiddenError if code == _FORBIDDEN else StoreError
+                raise kind(f"{advice.format(location=location)} ({said})") from error
         if state is None and isinstance(error, OperationalError):
             # Before the server could say anything: no such host, nobody listening, a connection that broke.
             raise StoreError(f"cannot connect to {location}: {said}") from error

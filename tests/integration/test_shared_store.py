@@ -205,6 +205,10 @@ def test_a_host_may_do_nothing_else(guarded: str, fleet: dict[str, Path], tmp_pa
         "INSERT INTO string (id, raw, text, host_id) VALUES (999999, 'x', 'x', NULL)",
         f"INSERT INTO snapshot (id, host_id, taken_at, source) VALUES (999999, {theirs}, 0, 'live')",
         f"INSERT INTO snapshot (id, host_id, taken_at, source) VALUES ({snapshot - 1000}, {ours}, 0, 'live')",
+        # What others are going to be given.
+        f"INSERT INTO snapshot (id, host_id, taken_at, source) VALUES ({snapshot + other_snapshot + 1000}, {ours}, 0, 'live')",
+        f"INSERT INTO string (id, raw, text, host_id) VALUES (999999, 'x', 'x', {ours})",
+        f"INSERT INTO delivery (id, host_id, source_store, through, snapshots, taken_at, arrived_at) VALUES (9999, {ours}, 'x', 9, 0, 0, 0)",
         f"INSERT INTO capture (snapshot_id, process_id, status) VALUES ({snapshot}, {process}, 2)",
         f"INSERT INTO capture (snapshot_id, process_id, status) VALUES ({other_snapshot}, {other_process}, 2)",
         f"INSERT INTO delivery (host_id, source_store, through, snapshots, taken_at, arrived_at) VALUES ({theirs}, 'x', 9, 0, 0, 0)",
@@ -228,6 +232,29 @@ def test_a_host_may_do_nothing_else(guarded: str, fleet: dict[str, Path], tmp_pa
         assert connection.execute(text("UPDATE process SET started_at = 0 WHERE started_at IS NOT NULL")).rowcount == 0
         connection.rollback()
     assert told(Store.open(guarded)) == before
+
+
+def test_what_came_without_a_note_is_protected_too(guarded: str, fleet: dict[str, Path]) -> None:
+    """A part of what there is, and what was written without `sync`."""
+    login = as_login(guarded, "login1")
+    Runner(fleet["web1"]).here("sync", login, "--since", "2000-01-01").ok()
+    Store.open(login, write=True).write_all(as_host(recorded(SNAPSHOTS + 2), 1)[SNAPSHOTS:])
+    before = told(Store.open(guarded))
+    assert len(before) == SNAPSHOTS + 2
+    engine = Store.open(login, write=True).engine
+    with engine.connect() as connection, pytest.raises(DBAPIError, match="row-level security"):
+        connection.execute(text("UPDATE usage SET last_snapshot = first_snapshot WHERE last_snapshot = 2147483647"))
+    assert told(Store.open(guarded)) == before
+
+
+def test_what_is_not_of_this_host_does_not_hold_up_what_is(guarded: str, tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "s.db"), write=True)
+    store.write_all([*as_host(recorded(2), 2), *as_host(recorded(3), 1)])
+    store.write_all([taken._replace(ref=taken.ref._replace(host="imported")) for taken in as_host(recorded(1), 3)])
+    login = as_login(guarded, "login1")
+    Runner(tmp_path / "s.db").here("sync", login).refused("snapshots of imported and 1 more were not brought", "--host")
+    assert set(told(Store.open(guarded))) == {key for key in told(store) if key[0] == "web1"}
+    Runner(tmp_path / "s.db").here("sync", login, "--host", "web1").ok()
 
 
 def test_hosts_do_not_wait_for_each_other(server: Cluster) -> None:
