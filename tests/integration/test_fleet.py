@@ -439,13 +439,18 @@ def test_local_workers(run: Runner, shared: str, alone: FleetLeaks, tmp_path: Pa
 
 
 INTERRUPTED = """
-import sys
+import sys, threading
+from unittest import mock
+import distributed
 from fleet_tasks import StuckOnce
 from pmapdiff.fleet.source import opened
 from pmapdiff.fleet.sweep import local_client, sweep
 from pmapdiff.fleet.tasks import Asked, LeaksTask
 if __name__ == "__main__":
-    location, folder = sys.argv[1:]
+    location, folder, hangs = sys.argv[1:]
+    if hangs:
+        mock.patch("pmapdiff.fleet.sweep._CLOSING_S", 0.2).start()
+        mock.patch.object(distributed.Client, "__exit__", lambda *_: threading.Event().wait()).start()
     try:
         with local_client(2) as client:
             list(sweep(client, StuckOnce(LeaksTask(Asked(location), 1.0), "web05", folder), opened(location).hosts()))
@@ -467,7 +472,9 @@ def wait_for_group(group: int) -> None:
                     os.close(ended)
 
 
-def test_an_interrupt_ends_the_local_workers(shared: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("hangs", ["", "hangs"])
+def test_an_interrupt_ends_the_local_workers(shared: str, tmp_path: Path, hangs: str) -> None:
+    """Also where Dask waits for itself when it is to close."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     os.mkfifo(tmp_path / "who")
@@ -476,7 +483,7 @@ def test_an_interrupt_ends_the_local_workers(shared: str, tmp_path: Path) -> Non
     script.write_text(INTERRUPTED)
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "TMPDIR": str(temporary)}
     program = subprocess.Popen(
-        [sys.executable, script, shared, tmp_path], env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, script, shared, tmp_path, hangs], env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
         with open(tmp_path / "who") as who:
