@@ -7,15 +7,11 @@ its host done again.
 from __future__ import annotations
 
 import gc
-import os
-import shutil
 import signal
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pmapdiff import __version__
@@ -41,8 +37,6 @@ _UNATTENDED: dict[str, Any] = {
 }
 # How long to wait for the scheduler, and for the first of its workers.
 PATIENCE_S = 30.0
-# How long local workers have to end after an interrupt.
-_CLOSING_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +151,8 @@ def local_client(workers: int) -> Generator[Client]:
     except ImportError as error:
         raise UsageError(f"local workers need cryptography ({error}): pip install 'pmapdiff[fleet]', or --workers 0") from None
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pmapdiff-fleet-", ignore_cleanup_errors=True))
-        too_long = threading.Timer(_CLOSING_S, _end_at_once, [folder])
-        too_long.daemon = True
-        stack.callback(too_long.cancel)
         stack.enter_context(_quiet())
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pmapdiff-fleet-", ignore_cleanup_errors=True))
         stack.enter_context(dask.config.set({"temporary-directory": folder, **_UNATTENDED}))
         with _interrupts_later():
             cluster = stack.enter_context(
@@ -180,25 +171,7 @@ def local_client(workers: int) -> Generator[Client]:
             )
             client = stack.enter_context(Client(cluster, security=security))
             client.register_plugin(Silence())
-        try:
-            yield client
-        except KeyboardInterrupt:
-            # An interrupt may come while Dask holds a lock that it then needs to close.
-            too_long.start()
-            raise
-
-
-def _end_at_once(folder: str) -> None:
-    """End this process and the workers that it started, which would not end by themselves, and leave nothing behind."""
-    started = [int(pid) for children in Path("/proc/self/task").glob("*/children") for pid in children.read_text().split()]
-    # Stopped first: what is killed while we are still there would be started again, and say so.
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        if number == signal.SIGKILL:
-            shutil.rmtree(folder, ignore_errors=True)
-        for pid in started:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-    os._exit(130)
+        yield client
 
 
 @contextmanager
