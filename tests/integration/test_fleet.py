@@ -439,13 +439,15 @@ def test_local_workers(run: Runner, shared: str, alone: FleetLeaks, tmp_path: Pa
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 from fleet_tasks import StuckOnce
 from pmapdiff.fleet.source import opened
 from pmapdiff.fleet.sweep import local_client, sweep
 from pmapdiff.fleet.tasks import Asked, LeaksTask
 if __name__ == "__main__":
     location, folder = sys.argv[1:]
+    # What a shell starts in the background ignores interrupts, and so would this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with local_client(2) as client:
             list(sweep(client, StuckOnce(LeaksTask(Asked(location), 1.0), "web05", folder), opened(location).hosts()))
