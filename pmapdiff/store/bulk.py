@@ -13,7 +13,6 @@ from hashlib import sha256
 from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Select, Table, Update, bindparam, func, insert, select, update
-from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine import Connection
 
 from pmapdiff.model import Layout
@@ -61,6 +60,9 @@ def _unnested_insert(table: Table, names: tuple[str, ...]) -> str:
 
 
 def _unnested(table: Table, names: Sequence[str]) -> str:
+    # A recorder into a file does without: to load it takes 0.05 s.
+    from sqlalchemy.dialects.postgresql.base import PGDialect
+
     dialect = PGDialect()  # type: ignore[no-untyped-call]
     return f"unnest({', '.join(f'%s::{table.c[name].type.compile(dialect)}[]' for name in names)})"
 

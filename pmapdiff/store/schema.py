@@ -77,17 +77,8 @@ snapshot = Table(
     Column("origin_number", Integer),
     Index("snapshot_taken_at", "taken_at"),
 )
-_is_copy = snapshot.c.origin_store.is_not(None)
-Index(
-    "snapshot_origin",
-    snapshot.c.host_id,
-    snapshot.c.origin_store,
-    snapshot.c.origin_number,
-    snapshot.c.taken_at,
-    unique=True,
-    sqlite_where=_is_copy,
-    postgresql_where=_is_copy,
-)
+# Of copies alone, as the migration has it. To say so here, too, would load SQLAlchemy's part for PostgreSQL, 0.05 s in each recorder.
+Index("snapshot_origin", snapshot.c.host_id, snapshot.c.origin_store, snapshot.c.origin_number, snapshot.c.taken_at, unique=True)
 # Of hundreds of hosts one may have been silent for long.
 Index("snapshot_host_taken_at", snapshot.c.host_id, snapshot.c.taken_at).ddl_if(dialect="postgresql")
 
